@@ -1,0 +1,84 @@
+"""bertfast: BERT encoders without their padding, behind the import people already have.
+
+Change ``from transformers import ...`` to ``from bertfast import ...``: the accelerated classes are served from
+here, every other name is transformers' own. Importing has no side effect.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from bertfast._version import __version__
+
+if TYPE_CHECKING:
+    from bertfast.errors import (
+        BertfastError,
+        FallbackError,
+        InputRangeError,
+        InputShapeError,
+        InputTypeError,
+        StaleGraphError,
+        UnsupportedModelError,
+    )
+    from bertfast.reporting import STATS, stats
+    from bertfast.models.accelerate import accelerate, explain, install, restore, uninstall
+    from bertfast.models.bert import (
+        BertForMaskedLM,
+        BertForMultipleChoice,
+        BertForNextSentencePrediction,
+        BertForPreTraining,
+        BertForQuestionAnswering,
+        BertForSequenceClassification,
+        BertForTokenClassification,
+        BertLMHeadModel,
+        BertModel,
+    )
+
+# Name -> the module it is served from, imported when the name is first used.
+_HOMES = {
+    "accelerate": "models.accelerate",
+    "explain": "models.accelerate",
+    "install": "models.accelerate",
+    "restore": "models.accelerate",
+    "uninstall": "models.accelerate",
+    "STATS": "reporting",
+    "stats": "reporting",
+    "BertfastError": "errors",
+    "FallbackError": "errors",
+    "InputRangeError": "errors",
+    "InputShapeError": "errors",
+    "InputTypeError": "errors",
+    "StaleGraphError": "errors",
+    "UnsupportedModelError": "errors",
+    "BertForMaskedLM": "models.bert",
+    "BertForMultipleChoice": "models.bert",
+    "BertForNextSentencePrediction": "models.bert",
+    "BertForPreTraining": "models.bert",
+    "BertForQuestionAnswering": "models.bert",
+    "BertForSequenceClassification": "models.bert",
+    "BertForTokenClassification": "models.bert",
+    "BertLMHeadModel": "models.bert",
+    "BertModel": "models.bert",
+}
+
+__all__ = ["__version__", *_HOMES]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(importlib.import_module(f"bertfast.{_HOMES[name]}"), name)
+    if name.startswith("_"):
+        raise AttributeError(f"module 'bertfast' has no attribute {name!r}")
+    if "Tokenizer" in name:
+        tokenizers = importlib.import_module("bertfast.models.tokenizers")
+        if tokenizers.is_tokenizer(name):
+            return tokenizers.tokenizer_class(name)
+    try:
+        return getattr(importlib.import_module("transformers"), name)
+    except AttributeError:
+        raise AttributeError(f"neither bertfast nor transformers has a name {name!r}") from None
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_HOMES])

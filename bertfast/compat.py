@@ -1,0 +1,55 @@
+"""Where the supported versions of transformers differ, the installed one decides."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import transformers
+from torch import Tensor
+from transformers.modeling_outputs import BaseModelOutputWithPoolingAndCrossAttentions as ModelOutput
+
+TRANSFORMERS_5 = int(transformers.__version__.split(".", 1)[0]) >= 5
+
+
+def attended(mask: Tensor, dtype: torch.dtype) -> Tensor:
+    """Which positions a 2-D mask of any dtype leaves visible: [B, S] bool.
+
+    transformers 5 reads the mask as a bool; 4.57 masks what is not exactly 1 in the model's dtype.
+    """
+    if mask.dtype == torch.bool:
+        return mask
+    return mask.bool() if TRANSFORMERS_5 else mask.to(dtype) == 1
+
+
+def register_recordable(model_class: type) -> None:
+    """Make transformers' output capturing know a subclass of its models, as ``__init__`` would."""
+    if TRANSFORMERS_5:
+        from transformers.utils.output_capturing import _CAN_RECORD_REGISTRY
+    else:
+        from transformers.utils.generic import _CAN_RECORD_REGISTRY
+    # The registry is keyed by str(class); its own __setitem__ wants an instance.
+    dict.__setitem__(_CAN_RECORD_REGISTRY, str(model_class), getattr(model_class, "_can_record_outputs", None))
+
+
+def wants_tuple(config: Any, return_dict: bool | None) -> bool:
+    """Whether the caller asked for a tuple rather than a ModelOutput."""
+    if return_dict is not None:
+        return not return_dict
+    return not (config.return_dict if TRANSFORMERS_5 else config.use_return_dict)
+
+
+def model_output(
+    last_hidden_state: Tensor, pooled: Tensor | None, hidden_states: tuple[Tensor, ...] | None, as_tuple: bool
+) -> ModelOutput | tuple[Any, ...]:
+    """What ``BertModel.forward`` returns, as the installed version returns it."""
+    output = ModelOutput(
+        last_hidden_state=last_hidden_state, pooler_output=pooled, hidden_states=hidden_states
+    )
+    if not as_tuple:
+        return output
+    if TRANSFORMERS_5:
+        return output.to_tuple()
+    # 4.57 keeps the pooler's place in the tuple when there is no pooler.
+    rest = () if hidden_states is None else (hidden_states,)
+    return (last_hidden_state, pooled, *rest)

@@ -1,0 +1,293 @@
+"""The engine of one encoder: checks a call, keeps the prepared weights, runs the packed encoder or says why not."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from bertfast import compat, guard
+from bertfast.autograd import Recomputation, with_gradients
+from bertfast.encoder import PackedTokens, encode, encode_first, encode_last
+from bertfast.errors import FallbackError
+from bertfast.reporting import FAST, STOCK, Call, count, logger
+from bertfast.families import bert as family
+from bertfast.families.bert import Refused
+from bertfast.inputs import EncoderInputs, check_inputs
+from bertfast.packing import PackedBatch, pack, pack_dense
+from bertfast.weights import EncoderWeights, build_weights
+
+PAD_OUTPUTS = ("auto", "exact", "zero")
+ON_FALLBACK = ("log", "silent", "raise")
+
+
+@dataclass(frozen=True)
+class Options:
+    """How an encoder is to be run.
+
+    pad_outputs: ``"auto"`` drops padding where it cannot be seen and computes it elsewhere, ``"exact"`` never drops,
+    ``"zero"`` always drops and returns zeros there. on_fallback: what to do when stock transformers must run.
+    Raises ValueError for any other value.
+    """
+
+    pad_outputs: str = "auto"
+    on_fallback: str = "log"
+
+    def __post_init__(self) -> None:
+        for name, allowed in (("pad_outputs", PAD_OUTPUTS), ("on_fallback", ON_FALLBACK)):
+            value = getattr(self, name)
+            if value not in allowed:
+                raise ValueError(f"{name}={value!r}: expected one of {', '.join(allowed)}")
+
+
+@dataclass(frozen=True)
+class _Prepared:
+    snapshot: guard.Snapshot
+    weights: EncoderWeights
+
+
+class Engine:
+    """Runs one ``BertModel``. Safe to call from several threads; copies and pickles start afresh."""
+
+    def __init__(self, options: Options | None = None) -> None:
+        self.options = options or Options()
+        self.counts: Counter[str] = Counter()
+        self.last: Call | None = None
+        self._prepared: _Prepared | None = None
+        self._lock = threading.Lock()
+        self._said_padding = False
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Engine:
+        return Engine(self.options)
+
+    def __reduce__(self) -> tuple[type[Engine], tuple[Options]]:
+        return Engine, (self.options,)
+
+    @property
+    def weights(self) -> EncoderWeights | None:
+        """The prepared weights, or None before the first fast call."""
+        return None if self._prepared is None else self._prepared.weights
+
+    def reset(self) -> None:
+        """Forget the prepared weights; the next call prepares them again."""
+        self._prepared = None
+
+    def forward(
+        self,
+        model: nn.Module,
+        stock: Callable[..., Any],
+        arguments: Mapping[str, Any],
+        pooled_only: bool,
+    ) -> Any:
+        """The outputs of ``BertModel.forward`` for these named arguments, or NotImplemented if stock must run.
+
+        pooled_only: the caller reads nothing but the pooled output; ``last_hidden_state`` is then [B, 1, H].
+        Raises the errors of `check_inputs`, and FallbackError if ``on_fallback="raise"``.
+        """
+        try:
+            prepared = self._admit(model, arguments)
+            wants_states = bool(guard.hidden_states_wanted(model, arguments))
+            pooled_only = pooled_only and not wants_states and model.pooler is not None
+            inputs = check_inputs(arguments, prepared.weights.spec, prepared.weights.embeddings.word.device)
+            batch, computed = self._pack(inputs, prepared.weights, pooled_only)
+        except Refused as refusal:
+            self.fall_back(model, str(refusal))
+            return NotImplemented
+        run = _plan(prepared.weights, inputs, batch, pooled_only, wants_states)
+        if torch.is_grad_enabled():
+            outputs = _differentiable(model, stock, arguments, prepared.snapshot, run, computed, pooled_only)
+        else:
+            outputs = run()
+        self._record(Call(FAST, None, *_token_counts(inputs, batch), first_token_only=pooled_only))
+        pooled = None if model.pooler is None else model.pooler(outputs[0])
+        # The last hidden state is one object, as stock returns it.
+        states = (*outputs[1:], outputs[0]) if wants_states else None
+        as_tuple = compat.wants_tuple(model.config, arguments.get("return_dict"))
+        return compat.model_output(outputs[0], pooled, states, as_tuple)
+
+    def fall_back(self, model: nn.Module, reason: str) -> None:
+        """Count a call that stock transformers will run, and say so once per reason; raises if that was asked for."""
+        new = self._record(Call(STOCK, reason))
+        if self.options.on_fallback == "raise":
+            raise FallbackError(
+                f"{type(model).__name__} would run stock transformers ({reason}), and on_fallback is 'raise'"
+            )
+        if new and self.options.on_fallback == "log":
+            # Fine-tuning is no surprise; anything else the user will want to know.
+            level = logging.INFO if reason.startswith("training") else logging.WARNING
+            logger.log(level, "%s runs stock transformers: %s", type(model).__name__, reason)
+
+    def probe(self, model: nn.Module, arguments: Mapping[str, Any], pooled_only: bool) -> Call:
+        """The path that a call with these arguments would take, without running or counting it."""
+        try:
+            weights = self._admit(model, arguments).weights
+            wants_states = bool(guard.hidden_states_wanted(model, arguments))
+            pooled_only = pooled_only and not wants_states and model.pooler is not None
+            inputs = check_inputs(arguments, weights.spec, weights.embeddings.word.device)
+            batch, _ = self._pack(inputs, weights, pooled_only)
+        except Refused as refusal:
+            return Call(STOCK, str(refusal))
+        return Call(FAST, None, *_token_counts(inputs, batch), first_token_only=pooled_only)
+
+    def _record(self, call: Call) -> bool:
+        self.last = call
+        return count(call, self.counts)
+
+    def _admit(self, model: nn.Module, arguments: Mapping[str, Any]) -> _Prepared:
+        """The prepared weights if this call may take the fast path. Raises Refused with the reason if not."""
+        reason = (
+            ("training mode" if model.training else None)
+            or guard.ambient_reason()
+            or family.check_config(model)
+            or guard.argument_reason(model, arguments)
+        )
+        if reason is not None:
+            raise Refused(reason)
+        prepared = self._prepared
+        if prepared is None or not prepared.snapshot.holds() or prepared.weights.copies.changed():
+            prepared = self._prepare(model)
+        if prepared.snapshot.training():
+            raise Refused("training mode of a submodule")
+        embeds = arguments.get("inputs_embeds")
+        if isinstance(embeds, Tensor) and embeds.dtype != prepared.weights.dtype:
+            raise Refused(f"inputs_embeds of {embeds.dtype}")
+        return prepared
+
+    def _prepare(self, model: nn.Module) -> _Prepared:
+        with self._lock:
+            # Weights prepared in inference mode would be inference tensors, and the parameters with them.
+            with torch.inference_mode(False), torch.no_grad():
+                spec, snapshot = guard.inspect_model(model)
+                weights = build_weights(spec, snapshot.parameters)
+                snapshot.mark_pointers()
+            self._prepared = _Prepared(snapshot, weights)
+            return self._prepared
+
+    def _pack(
+        self, inputs: EncoderInputs, weights: EncoderWeights, pooled_only: bool
+    ) -> tuple[PackedBatch, Tensor | None]:
+        """The packed layout, and which positions it computes: [B, S] bool, None for all."""
+        device = weights.embeddings.word.device
+        if inputs.attention_mask is None:
+            return pack_dense(inputs.batch_size, inputs.padded_len, device), None
+        attended = compat.attended(inputs.attention_mask, weights.dtype)
+        needed = _needed(attended, inputs, weights.spec.pad_token_id)
+        drop = pooled_only or self.options.pad_outputs == "zero"
+        if self.options.pad_outputs == "exact":
+            drop = False
+        batch = pack(attended, needed if drop else torch.ones_like(attended))
+        if batch.fewest_keys == 0:
+            raise Refused("a row without any attended token")
+        if not drop and self.options.pad_outputs == "auto":
+            self._say_padding(batch.num_tokens, needed)
+        return batch, needed if drop else None
+
+    def _say_padding(self, computed: int, needed: Tensor) -> None:
+        if self._said_padding:
+            return
+        spare = computed - int(needed.sum())
+        if spare > 0:
+            self._said_padding = True
+            logger.warning(
+                "computing %d padding tokens of %d (%.0f %%), because the outputs there can be seen; "
+                "if you do not read them, bertfast.accelerate(model, pad_outputs='zero') drops them",
+                spare,
+                computed,
+                100 * spare / computed,
+            )
+
+
+def _needed(attended: Tensor, inputs: EncoderInputs, pad_token_id: int | None) -> Tensor:
+    """All positions but those that are masked and hold the pad id; column 0 is what poolers read. [B, S] bool."""
+    if inputs.input_ids is None or pad_token_id is None:
+        return torch.ones_like(attended)
+    needed = attended | (inputs.input_ids != pad_token_id)
+    needed[:, 0] = True
+    return needed
+
+
+def _plan(
+    weights: EncoderWeights, inputs: EncoderInputs, batch: PackedBatch, pooled_only: bool, wants_states: bool
+) -> Callable[[], tuple[Tensor, ...]]:
+    """The fast forward, to be called without a graph: last hidden state, then the earlier ones if wanted."""
+
+    def run() -> tuple[Tensor, ...]:
+        tokens = _tokens(weights, inputs, batch)
+        if pooled_only:
+            return (batch.scatter_first(encode_first(weights, tokens, batch)),)
+        if wants_states:
+            *earlier, last = (batch.scatter(state) for state in encode(weights, tokens, batch))
+            return (last, *earlier)
+        return (batch.scatter(encode_last(weights, tokens, batch)),)
+
+    return run
+
+
+def _tokens(weights: EncoderWeights, inputs: EncoderInputs, batch: PackedBatch) -> PackedTokens:
+    """The ids of the computed positions. Given embeddings are a table whose rows are looked up by position."""
+    columns = batch.columns() if inputs.position_ids is None else batch.gather(inputs.position_ids)
+    types = inputs.token_type_ids
+    token_types = torch.zeros_like(columns) if types is None else batch.gather(types)
+    if inputs.input_ids is not None:
+        return PackedTokens(batch.gather(inputs.input_ids), token_types, columns, weights.embeddings.word)
+    assert inputs.inputs_embeds is not None
+    table = inputs.inputs_embeds.detach().reshape(-1, weights.spec.hidden_size)
+    rows = torch.arange(len(table), device=table.device)
+    return PackedTokens(rows if batch.indices is None else batch.indices, token_types, columns, table)
+
+
+def _differentiable(
+    model: nn.Module,
+    stock: Callable[..., Any],
+    arguments: Mapping[str, Any],
+    snapshot: guard.Snapshot,
+    run: Callable[[], tuple[Tensor, ...]],
+    computed: Tensor | None,
+    pooled_only: bool,
+) -> tuple[Tensor, ...]:
+    """The outputs of ``run``, with stock's backward if anything requires gradients."""
+    wanted = [p for p in snapshot.parameters.values() if p.requires_grad]
+    embeds = arguments.get("inputs_embeds")
+    if embeds is not None and embeds.requires_grad:
+        wanted.append(embeds)
+    if not wanted:
+        with torch.no_grad():
+            return run()
+
+    def recompute() -> tuple[Tensor, ...]:
+        with _eval_mode(model):
+            output = stock(model, **{**arguments, "return_dict": True})
+        if pooled_only:
+            return (output.last_hidden_state[:, :1],)
+        states = output.hidden_states or ()
+        return (output.last_hidden_state, *states[:-1])
+
+    visible = None if computed is None or pooled_only else computed.unsqueeze(2)
+    return with_gradients(Recomputation(run, recompute, tuple(wanted), snapshot.same_objects, visible))
+
+
+class _eval_mode:
+    """The forward that is being repeated ran in eval mode; a script may have called ``train()`` since."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self._training = [m for m in model.modules() if m.training]
+
+    def __enter__(self) -> None:
+        for module in self._training:
+            module.training = False
+
+    def __exit__(self, *_: object) -> None:
+        for module in self._training:
+            module.training = True
+
+
+def _token_counts(inputs: EncoderInputs, batch: PackedBatch) -> tuple[int, int, int]:
+    """(attended, computed, padded) tokens of a call."""
+    real = batch.num_tokens if batch.key_lengths is None else int(batch.key_lengths.sum())
+    return real, batch.num_tokens, inputs.batch_size * inputs.padded_len

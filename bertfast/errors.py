@@ -1,0 +1,32 @@
+"""Typed errors. Each also derives from the exceptions that stock transformers raises for the same mistake,
+so that an ``except`` clause written for transformers keeps catching it."""
+
+from __future__ import annotations
+
+
+class BertfastError(Exception):
+    """Base of every error that bertfast raises itself."""
+
+
+class InputShapeError(BertfastError, ValueError, RuntimeError, IndexError):
+    """An input has a shape that the model cannot take: rank, batch, length, or empty."""
+
+
+class InputTypeError(BertfastError, TypeError, RuntimeError, AttributeError):
+    """An input is no tensor, or has a dtype or device that the model cannot take."""
+
+
+class InputRangeError(BertfastError, IndexError, RuntimeError):
+    """An id points outside of its embedding table."""
+
+
+class FallbackError(BertfastError, RuntimeError):
+    """A call would have run stock transformers although ``on_fallback="raise"`` was asked for."""
+
+
+class UnsupportedModelError(BertfastError, ValueError):
+    """A model holds no encoder that bertfast can accelerate."""
+
+
+class StaleGraphError(BertfastError, RuntimeError):
+    """A backward pass was asked of a model whose parameters were replaced since the forward pass."""

@@ -1,0 +1,182 @@
+"""BERT (Devlin et al., 2018) as Hugging Face names it: here every weight is renamed to its role."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import nn
+from transformers import activations
+from transformers.models.bert import modeling_bert as hf
+
+from bertfast.weights import EncoderSpec, parameter_roles
+
+# transformers 4.57 has one attention class per implementation, 5.x has one for all.
+_SELF_ATTENTION = (hf.BertSelfAttention, getattr(hf, "BertSdpaSelfAttention", hf.BertSelfAttention))
+_ATTENTION_IMPLEMENTATIONS = ("sdpa", "eager")
+
+_ACTIVATIONS: dict[type[nn.Module], str] = {
+    activations.GELUActivation: "erf",
+    activations.NewGELUActivation: "tanh",
+    activations.GELUTanh: "tanh",
+    nn.ReLU: "relu",
+}
+
+_EMBEDDINGS = {
+    "embeddings.word": "embeddings.word_embeddings.weight",
+    "embeddings.token_type": "embeddings.token_type_embeddings.weight",
+    "embeddings.position": "embeddings.position_embeddings.weight",
+    "embeddings.norm.weight": "embeddings.LayerNorm.weight",
+    "embeddings.norm.bias": "embeddings.LayerNorm.bias",
+}
+_LAYER = {
+    "query": "attention.self.query",
+    "key": "attention.self.key",
+    "value": "attention.self.value",
+    "attention_output": "attention.output.dense",
+    "attention_norm": "attention.output.LayerNorm",
+    "intermediate": "intermediate.dense",
+    "output": "output.dense",
+    "output_norm": "output.LayerNorm",
+}
+_LAYER_TYPES: dict[str, type[nn.Module] | tuple[type[nn.Module], ...]] = {
+    "": hf.BertLayer,
+    ".attention": hf.BertAttention,
+    ".attention.self": _SELF_ATTENTION,
+    ".attention.self.query": nn.Linear,
+    ".attention.self.key": nn.Linear,
+    ".attention.self.value": nn.Linear,
+    ".attention.self.dropout": nn.Dropout,
+    ".attention.output": hf.BertSelfOutput,
+    ".attention.output.dense": nn.Linear,
+    ".attention.output.LayerNorm": nn.LayerNorm,
+    ".attention.output.dropout": nn.Dropout,
+    ".intermediate": hf.BertIntermediate,
+    ".intermediate.dense": nn.Linear,
+    ".intermediate.intermediate_act_fn": tuple(_ACTIVATIONS),
+    ".output": hf.BertOutput,
+    ".output.dense": nn.Linear,
+    ".output.LayerNorm": nn.LayerNorm,
+    ".output.dropout": nn.Dropout,
+}
+_EMBEDDING_TYPES: dict[str, type[nn.Module] | tuple[type[nn.Module], ...]] = {
+    "embeddings": hf.BertEmbeddings,
+    "embeddings.word_embeddings": nn.Embedding,
+    "embeddings.position_embeddings": nn.Embedding,
+    "embeddings.token_type_embeddings": nn.Embedding,
+    "embeddings.LayerNorm": nn.LayerNorm,
+    "embeddings.dropout": nn.Dropout,
+    "encoder": hf.BertEncoder,
+    "encoder.layer": nn.ModuleList,
+}
+
+
+class Refused(Exception):
+    """The model is not one that the fast path computes; the text says what was found."""
+
+
+def module_types(num_layers: int) -> dict[str, type[nn.Module] | tuple[type[nn.Module], ...]]:
+    """The exact type of each module that the fast path stands in for, by name. The pooler stays stock's."""
+    types = dict(_EMBEDDING_TYPES)
+    for i in range(num_layers):
+        types.update({f"encoder.layer.{i}{name}": kind for name, kind in _LAYER_TYPES.items()})
+    return types
+
+
+def parameter_names(spec: EncoderSpec) -> dict[str, str]:
+    """Role -> Hugging Face name, for every parameter of the encoder."""
+    names = dict(_EMBEDDINGS)
+    for role in parameter_roles(spec):
+        if role.startswith("layers."):
+            _, layer, name, part = role.split(".")
+            names[role] = f"encoder.layer.{layer}.{_LAYER[name]}.{part}"
+    return names
+
+
+def constants(model: nn.Module) -> Iterator[tuple[nn.Module, str]]:
+    """Attributes beside modules and parameters that the result depends on: (owner, attribute name)."""
+    yield model.embeddings.LayerNorm, "eps"
+    for layer in model.encoder.layer:
+        yield layer, "is_decoder"
+        attention = layer.attention.self
+        for name in ("num_attention_heads", "attention_head_size", "scaling", "is_causal"):
+            if hasattr(attention, name):
+                yield attention, name
+        yield layer.attention.output.LayerNorm, "eps"
+        yield layer.output.LayerNorm, "eps"
+
+
+def describe(model: nn.Module) -> EncoderSpec:
+    """The spec of a ``BertModel`` whose modules have been checked. Raises Refused with what does not fit."""
+    config, embeddings, layers = model.config, model.embeddings, model.encoder.layer
+    position_type = getattr(config, "position_embedding_type", None) or "absolute"
+    if position_type != "absolute" and hasattr(embeddings, "position_embedding_type"):
+        raise Refused(f"position_embedding_type={position_type!r}")
+    if len(layers) == 0:
+        raise Refused("no layers")
+    first = layers[0]
+    activation = first.intermediate.intermediate_act_fn
+    attention = first.attention.self
+    spec = EncoderSpec(
+        num_layers=len(layers),
+        hidden_size=embeddings.word_embeddings.embedding_dim,
+        num_heads=attention.num_attention_heads,
+        inner_size=first.intermediate.dense.out_features,
+        vocab_size=embeddings.word_embeddings.num_embeddings,
+        max_positions=embeddings.position_embeddings.num_embeddings,
+        num_token_types=embeddings.token_type_embeddings.num_embeddings,
+        pad_token_id=config.pad_token_id,
+        activation=_ACTIVATIONS[type(activation)],
+        eps=embeddings.LayerNorm.eps,
+    )
+    _check_uniform(model, spec, type(activation))
+    _check_buffers(embeddings, spec)
+    return spec
+
+
+def check_config(model: nn.Module) -> str | None:
+    """What the config asks for that the fast path does not do, or None. Cheap enough for every call."""
+    config = model.config
+    if config.is_decoder or config.add_cross_attention:
+        return "decoder"
+    if config._attn_implementation not in _ATTENTION_IMPLEMENTATIONS:
+        return f"attn_implementation={config._attn_implementation!r}"
+    if getattr(config, "is_causal", None) is not None:
+        return "is_causal"
+    return None
+
+
+def _check_uniform(model: nn.Module, spec: EncoderSpec, activation: type[nn.Module]) -> None:
+    """Every layer has the sizes and constants of the first."""
+    expected = {
+        "is_decoder": False,
+        "num_attention_heads": spec.num_heads,
+        "attention_head_size": spec.head_size,
+        "scaling": spec.scale,
+        "is_causal": False,
+        "eps": spec.eps,
+    }
+    for module, name in constants(model):
+        if getattr(module, name) != expected[name]:
+            raise Refused(f"{type(module).__name__}.{name}={getattr(module, name)!r}, not {expected[name]!r}")
+    if any(type(layer.intermediate.intermediate_act_fn) is not activation for layer in model.encoder.layer):
+        raise Refused("layers with different activations")
+    for table in (module for module in model.embeddings.modules() if isinstance(module, nn.Embedding)):
+        if table.max_norm is not None:
+            raise Refused("an embedding with max_norm")
+    shapes = parameter_roles(spec)
+    for role, name in parameter_names(spec).items():
+        found = tuple(model.get_parameter(name).shape)
+        if found != shapes[role]:
+            raise Refused(f"{name} is {list(found)}, not {list(shapes[role])}")
+
+
+def _check_buffers(embeddings: nn.Module, spec: EncoderSpec) -> None:
+    """The default ids are the usual ones: positions count from 0, every token type is 0."""
+    for name in ("position_ids", "token_type_ids"):
+        buffer = getattr(embeddings, name, None)
+        if not isinstance(buffer, torch.Tensor) or buffer.shape != (1, spec.max_positions):
+            raise Refused(f"embeddings.{name} has been replaced")
+        usual = torch.arange(spec.max_positions, device=buffer.device)
+        if not torch.equal(buffer[0], usual if name == "position_ids" else torch.zeros_like(usual)):
+            raise Refused(f"embeddings.{name} has been changed")

@@ -1,0 +1,156 @@
+"""Dense layers of the encoder, behind one interface that hides who multiplies the matrices.
+
+This is where devices part ways: `select_linear` chooses a backend once, when the weights are prepared.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from bertfast.ops import bias_gelu, residual_layer_norm
+
+_CHOICES = ("auto", "blas", "onednn", "portable")
+
+
+@dataclass(frozen=True)
+class Norm:
+    """Parameters of a LayerNorm. weight, bias: [H]."""
+
+    weight: Tensor
+    bias: Tensor
+    eps: float
+
+
+class Linear(Protocol):
+    """``y = x W^T + b`` and the two things an encoder does with ``y``. x: [T, K]; W: [M, K]; b: [M]."""
+
+    name: str
+    copies_weight: bool
+
+    def __init__(self, weight: Tensor, bias: Tensor) -> None: ...
+
+    def __call__(self, x: Tensor, out: Tensor | None = None) -> Tensor:
+        """``y``: [T, M]. ``out`` offers memory for the result; a backend may ignore it."""
+
+    def activated(self, x: Tensor, activation: str, out: Tensor | None = None) -> Tensor:
+        """Activation of ``y`` (``"erf"``, ``"tanh"`` or ``"relu"``, as in `bias_gelu`): [T, M]."""
+
+    def add_norm(self, x: Tensor, residual: Tensor, norm: Norm) -> Tensor:
+        """LayerNorm of ``y + residual``. residual: [T, M] -> [T, M]."""
+
+
+class PortableLinear:
+    """ATen and bertfast's own ops only: any device with kernels for them, traceable by compile and export."""
+
+    name = "portable"
+    copies_weight = False
+
+    def __init__(self, weight: Tensor, bias: Tensor) -> None:
+        self.weight, self.bias = weight, bias
+
+    def __call__(self, x: Tensor, out: Tensor | None = None) -> Tensor:
+        return F.linear(x, self.weight, self.bias)
+
+    def activated(self, x: Tensor, activation: str, out: Tensor | None = None) -> Tensor:
+        return bias_gelu(F.linear(x, self.weight), self.bias, activation)
+
+    def add_norm(self, x: Tensor, residual: Tensor, norm: Norm) -> Tensor:
+        return residual_layer_norm(self(x), residual, norm.weight, norm.bias, norm.eps)
+
+
+class BlasLinear:
+    """The BLAS that torch was built with (MKL on x86), into memory that the layers reuse.
+
+    The weights are read where they are: no copy, so nothing can go stale. Large fresh outputs would cost
+    page faults, 7 % of a BERT-base forward at 8x128 (benchmarks/bench_linear.py).
+    """
+
+    name = "blas"
+    copies_weight = False
+
+    def __init__(self, weight: Tensor, bias: Tensor) -> None:
+        self.weight_t, self.bias = weight.t(), bias
+
+    def __call__(self, x: Tensor, out: Tensor | None = None) -> Tensor:
+        if out is None:
+            return torch.addmm(self.bias, x, self.weight_t)
+        return torch.addmm(self.bias, x, self.weight_t, out=out)
+
+    def activated(self, x: Tensor, activation: str, out: Tensor | None = None) -> Tensor:
+        y = self(x, out)
+        if activation == "relu":
+            return y.relu_()
+        return torch._C._nn.gelu_(y, approximate="tanh" if activation == "tanh" else "none")
+
+    def add_norm(self, x: Tensor, residual: Tensor, norm: Norm) -> Tensor:
+        return residual_layer_norm(self(x), residual, norm.weight, norm.bias, norm.eps)
+
+
+class OneDnnLinear:
+    """oneDNN with weights reordered once, activation and residual fused into the product.
+
+    It keeps a copy of each weight in oneDNN's blocked layout, so its owner must watch for changes.
+    """
+
+    name = "onednn"
+    copies_weight = True
+
+    # oneDNN blocks the weight for an expected number of rows; 256 suits both short and long batches.
+    _ROWS_HINT = 256
+
+    def __init__(self, weight: Tensor, bias: Tensor) -> None:
+        self.packed = torch.ops.mkldnn._reorder_linear_weight(weight.contiguous(), self._ROWS_HINT)
+        self.bias = bias
+
+    def __call__(self, x: Tensor, out: Tensor | None = None) -> Tensor:
+        return self._run(x, "none", "")
+
+    def activated(self, x: Tensor, activation: str, out: Tensor | None = None) -> Tensor:
+        if activation == "relu":
+            return self._run(x, "relu", "")
+        return self._run(x, "gelu", "tanh" if activation == "tanh" else "none")
+
+    def add_norm(self, x: Tensor, residual: Tensor, norm: Norm) -> Tensor:
+        y = torch.ops.mkldnn._linear_pointwise.binary(x, residual, self.packed, self.bias, "add")
+        return F.layer_norm(y, norm.weight.shape, norm.weight, norm.bias, norm.eps)
+
+    def _run(self, x: Tensor, post_op: str, algorithm: str) -> Tensor:
+        return torch.ops.mkldnn._linear_pointwise(  # type: ignore[no-any-return]
+            x, self.packed, self.bias, post_op, [], algorithm
+        )
+
+
+def select_linear(device: torch.device, dtype: torch.dtype) -> type[Linear]:
+    """The backend for weights of this device and dtype.
+
+    ``BERTFAST_CPU_LINEAR`` = ``auto`` (default), ``blas``, ``onednn`` or ``portable`` overrides the choice on a CPU.
+    Raises ValueError for any other value.
+    """
+    choice = os.environ.get("BERTFAST_CPU_LINEAR", "auto")
+    if choice not in _CHOICES:
+        raise ValueError(f"BERTFAST_CPU_LINEAR={choice!r}: expected one of {', '.join(_CHOICES)}")
+    if device.type != "cpu" or choice == "portable":
+        return PortableLinear
+    if choice == "onednn" or (choice == "auto" and _onednn_is_faster()):
+        return OneDnnLinear if _onednn_takes(dtype) else BlasLinear
+    return BlasLinear
+
+
+def _onednn_takes(dtype: torch.dtype) -> bool:
+    if not torch.backends.mkldnn.is_available():
+        return False
+    if dtype == torch.bfloat16:
+        return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    return dtype == torch.float32
+
+
+def _onednn_is_faster() -> bool:
+    # Chosen by instruction set, not by timing: the same machine must give the same bits on every run.
+    # Without AVX-512 oneDNN's fused erf costs half as much as the product itself (benchmarks/bench_linear.py).
+    return torch.backends.cpu.get_cpu_capability().startswith("AVX512")

@@ -1,0 +1,146 @@
+"""Accelerate models that exist already, one by one or all of a process."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, TypeVar
+
+from torch import nn
+
+from bertfast.engine import Engine, Options
+from bertfast.errors import UnsupportedModelError
+from bertfast.reporting import Call, Report
+from bertfast.models.bert import (
+    _STOCK_FORWARD,
+    ACCELERATED,
+    BertModel,
+    engine_of,
+    fast_forward,
+    hf,
+    named_arguments,
+    reads_pooled_only,
+)
+
+T = TypeVar("T")
+
+_ORIGINALS = {fast: stock for stock, fast in ACCELERATED.items()}
+_POOLED_HEADS = (
+    hf.BertForNextSentencePrediction,
+    hf.BertForSequenceClassification,
+    hf.BertForMultipleChoice,
+)
+_installed: dict[type[nn.Module], Any] = {}
+
+
+def accelerate(model: T, *, pad_outputs: str = "auto", on_fallback: str = "log") -> T:
+    """Make every BERT encoder inside ``model`` run on bertfast, in place, and return ``model``.
+
+    model: an nn.Module, or an object whose ``model`` is one (a pipeline). pad_outputs: ``"auto"`` drops padding
+    where it cannot be seen and computes it elsewhere, ``"exact"`` never drops it, ``"zero"`` always does and
+    returns zeros there. on_fallback: ``"log"``, ``"silent"`` or ``"raise"`` when a call must run stock transformers.
+    Calling it again changes the options. Raises UnsupportedModelError if there is no BERT encoder inside.
+    """
+    options = Options(pad_outputs, on_fallback)
+    root = _root(model)
+    encoders = [m for m in root.modules() if type(m) in (hf.BertModel, BertModel)]
+    if not encoders:
+        raise UnsupportedModelError(
+            f"{type(model).__name__} holds no transformers BertModel; bertfast accelerates "
+            f"{', '.join(sorted(m.__name__ for m in _ORIGINALS))} and modules that contain one"
+        )
+    for module in root.modules():
+        module.__class__ = ACCELERATED.get(type(module), type(module))
+    for encoder in encoders:
+        encoder.__dict__["_bertfast_engine"] = Engine(options)
+    return model
+
+
+def restore(model: T) -> T:
+    """Undo `accelerate`, in place: every encoder inside ``model`` is transformers' own class again."""
+    for module in _root(model).modules():
+        module.__class__ = _ORIGINALS.get(type(module), type(module))
+        module.__dict__.pop("_bertfast_engine", None)
+    return model
+
+
+def install() -> None:
+    """Accelerate every BERT of this process, whoever made it, also those still to be made. Idempotent."""
+    if _installed:
+        return
+    for head in _POOLED_HEADS:
+        _installed[head] = head.forward
+        head.forward = reads_pooled_only(head.forward)
+    _installed[hf.BertModel] = _STOCK_FORWARD
+    hf.BertModel.forward = fast_forward
+
+
+def uninstall() -> None:
+    """Undo `install`. Models made by bertfast's own classes or by `accelerate` stay fast."""
+    while _installed:
+        model_class, forward = _installed.popitem()
+        model_class.forward = forward  # type: ignore[assignment]
+
+
+def explain(model: Any, *args: Any, **kwargs: Any) -> Report:
+    """Which path the last call of ``model`` took and why, token counts, backends, memory.
+
+    With inputs, tells which path a call with them would take, without running it. For a model with several
+    encoders, the first is reported. Raises UnsupportedModelError if there is none, and the errors of bad inputs.
+    """
+    root = _root(model)
+    encoder = next(_encoders(root), None)
+    if encoder is None:
+        raise UnsupportedModelError(f"{type(model).__name__} holds no accelerated encoder; call bertfast.accelerate")
+    engine = engine_of(encoder)
+    call = engine.last or Call("not called yet")
+    if args or kwargs:
+        arguments = named_arguments(args, _encoder_arguments(kwargs))
+        if arguments is None:
+            raise TypeError(f"explain: arguments that {type(root).__name__} does not take")
+        call = engine.probe(encoder, arguments, type(root) in ACCELERATED.values() and _hides_padding(root))
+    return _report(encoder, engine, call)
+
+
+def _report(encoder: nn.Module, engine: Engine, call: Call) -> Report:
+    weights = engine.weights
+    return Report(
+        encoder=type(encoder).__name__,
+        path=call.path,
+        reason=call.reason,
+        real_tokens=call.real_tokens,
+        computed_tokens=call.computed_tokens,
+        padded_tokens=call.padded_tokens,
+        first_token_only=call.first_token_only,
+        pad_outputs=engine.options.pad_outputs,
+        dtype=None if weights is None else str(weights.dtype),
+        linear_backend=None if weights is None else weights.backend,
+        weight_copies_bytes=0 if weights is None else weights.copies.num_bytes,
+        fast_calls=engine.counts["fast"],
+        stock_calls=engine.counts["stock"],
+    )
+
+
+def _root(model: Any) -> nn.Module:
+    """The module itself, or the one that a pipeline holds."""
+    root = model if isinstance(model, nn.Module) else getattr(model, "model", None)
+    if not isinstance(root, nn.Module):
+        raise UnsupportedModelError(
+            f"expected a torch module or an object whose .model is one, got {type(model).__name__}"
+        )
+    return root
+
+
+def _encoders(root: nn.Module) -> Iterator[nn.Module]:
+    patched = hf.BertModel in _installed
+    for module in root.modules():
+        if type(module) is BertModel or (patched and type(module) is hf.BertModel):
+            yield module
+
+
+def _hides_padding(root: nn.Module) -> bool:
+    return isinstance(root, _POOLED_HEADS)
+
+
+def _encoder_arguments(kwargs: dict[str, Any]) -> dict[str, Any]:
+    """What a head passes on to its encoder."""
+    return {name: value for name, value in kwargs.items() if name not in ("labels", "next_sentence_label")}

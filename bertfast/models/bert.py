@@ -1,0 +1,161 @@
+"""BERT's classes as transformers has them, with another way from the input ids to the last hidden state.
+
+Heads, losses, pooling, generation, saving and loading are transformers' own code.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from contextvars import ContextVar
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import GenerationMixin
+from transformers.models.bert import modeling_bert as hf
+
+from bertfast import compat
+from bertfast.engine import Engine
+
+#: The encoder whose caller reads only the pooled output, while such a head is running.
+_pooled_only: ContextVar[nn.Module | None] = ContextVar("bertfast_pooled_only", default=None)
+
+# Taken before `install` can replace it: what a fallback runs.
+_STOCK_FORWARD = hf.BertModel.forward
+_ARGUMENTS = tuple(
+    name
+    for name, parameter in inspect.signature(_STOCK_FORWARD).parameters.items()
+    if parameter.kind is parameter.POSITIONAL_OR_KEYWORD and name != "self"
+)
+_TAKES_KEYWORDS = any(
+    p.kind is p.VAR_KEYWORD for p in inspect.signature(_STOCK_FORWARD).parameters.values()
+)
+
+
+def engine_of(model: nn.Module) -> Engine:
+    """The engine of a ``BertModel``, made at the first call."""
+    engine = model.__dict__.get("_bertfast_engine")
+    if engine is None:
+        engine = model.__dict__.setdefault("_bertfast_engine", Engine())
+    return engine
+
+
+def named_arguments(args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any] | None:
+    """The arguments of a call by the installed transformers' names, or None if it would raise TypeError."""
+    if len(args) > len(_ARGUMENTS) or any(name in kwargs for name in _ARGUMENTS[: len(args)]):
+        return None
+    if not _TAKES_KEYWORDS and not all(name in _ARGUMENTS for name in kwargs):
+        return None
+    return {**dict(zip(_ARGUMENTS, args, strict=False)), **kwargs}
+
+
+@functools.wraps(_STOCK_FORWARD)
+def fast_forward(self: nn.Module, *args: Any, **kwargs: Any) -> Any:
+    """``BertModel.forward``, packed where it can be."""
+    if torch.compiler.is_compiling():
+        return _STOCK_FORWARD(self, *args, **kwargs)
+    # Read once: an encoder that runs inside this one is another caller's.
+    pooled_only = _pooled_only.get() is self and not self._forward_hooks
+    engine = engine_of(self)
+    arguments = named_arguments(args, kwargs)
+    if arguments is None:
+        engine.fall_back(self, "arguments that transformers refuses")
+    else:
+        output = engine.forward(self, _STOCK_FORWARD, arguments, pooled_only)
+        if output is not NotImplemented:
+            return output
+    return _STOCK_FORWARD(self, *args, **kwargs)
+
+
+def reads_pooled_only(stock: Callable[..., Any]) -> Callable[..., Any]:
+    """A head's forward that tells its encoder that padding, and all tokens but the first, cannot be seen."""
+
+    @functools.wraps(stock)
+    def forward(self: nn.Module, *args: Any, **kwargs: Any) -> Any:
+        if torch.compiler.is_compiling():
+            return stock(self, *args, **kwargs)
+        token = _pooled_only.set(self.bert)
+        try:
+            return stock(self, *args, **kwargs)
+        finally:
+            _pooled_only.reset(token)
+
+    return forward
+
+
+class BertModel(hf.BertModel):
+    """transformers' ``BertModel`` on packed tokens."""
+
+    forward = fast_forward
+
+    def _apply(self, fn: Callable[..., Any], recurse: bool = True) -> nn.Module:
+        # .to(), .half() and the like: do not keep the old weights alive until the next call.
+        engine_of(self).reset()
+        return super()._apply(fn, recurse)  # type: ignore[no-any-return]
+
+
+class _WithBert:
+    """A head whose ``bert`` is made by transformers and then accelerated."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.bert.__class__ = BertModel  # type: ignore[attr-defined]
+
+
+class BertForPreTraining(_WithBert, hf.BertForPreTraining):
+    """transformers' ``BertForPreTraining`` on packed tokens."""
+
+
+class BertLMHeadModel(_WithBert, hf.BertLMHeadModel, GenerationMixin):
+    """transformers' ``BertLMHeadModel``; packed unless it is a decoder."""
+
+
+class BertForMaskedLM(_WithBert, hf.BertForMaskedLM):
+    """transformers' ``BertForMaskedLM`` on packed tokens."""
+
+
+class BertForNextSentencePrediction(_WithBert, hf.BertForNextSentencePrediction):
+    """transformers' ``BertForNextSentencePrediction`` on packed tokens, padding dropped."""
+
+    forward = reads_pooled_only(hf.BertForNextSentencePrediction.forward)
+
+
+class BertForSequenceClassification(_WithBert, hf.BertForSequenceClassification):
+    """transformers' ``BertForSequenceClassification`` on packed tokens, padding dropped."""
+
+    forward = reads_pooled_only(hf.BertForSequenceClassification.forward)
+
+
+class BertForMultipleChoice(_WithBert, hf.BertForMultipleChoice):
+    """transformers' ``BertForMultipleChoice`` on packed tokens, padding dropped."""
+
+    forward = reads_pooled_only(hf.BertForMultipleChoice.forward)
+
+
+class BertForTokenClassification(_WithBert, hf.BertForTokenClassification):
+    """transformers' ``BertForTokenClassification`` on packed tokens."""
+
+
+class BertForQuestionAnswering(_WithBert, hf.BertForQuestionAnswering):
+    """transformers' ``BertForQuestionAnswering`` on packed tokens."""
+
+
+MODELS: tuple[type[nn.Module], ...] = (
+    BertModel,
+    BertForPreTraining,
+    BertLMHeadModel,
+    BertForMaskedLM,
+    BertForNextSentencePrediction,
+    BertForSequenceClassification,
+    BertForMultipleChoice,
+    BertForTokenClassification,
+    BertForQuestionAnswering,
+)
+
+#: transformers' class -> bertfast's.
+ACCELERATED: dict[type[nn.Module], type[nn.Module]] = {getattr(hf, m.__name__): m for m in MODELS}
+
+for _model in MODELS:
+    compat.register_recordable(_model)

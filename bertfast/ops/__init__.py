@@ -1,0 +1,19 @@
+"""The packed encoder's operators, as ``torch.ops.bertfast.*`` and as the functions below.
+
+Each file holds one op: the public function, its plain PyTorch reference (the CPU implementation), its fake
+(shapes without data) and its schema. They are inference ops: none has a derivative.
+"""
+
+from bertfast.ops.bias_gelu import bias_gelu
+from bertfast.ops.embedding_layer_norm import embedding_layer_norm
+from bertfast.ops.first_token_attention import first_token_attention
+from bertfast.ops.residual_layer_norm import residual_layer_norm
+from bertfast.ops.varlen_attention import varlen_attention
+
+__all__ = [
+    "bias_gelu",
+    "embedding_layer_norm",
+    "first_token_attention",
+    "residual_layer_norm",
+    "varlen_attention",
+]

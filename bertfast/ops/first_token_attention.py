@@ -1,0 +1,65 @@
+"""``bertfast::first_token_attention``: one query per sequence, for the last layer of a head that reads one token."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from bertfast.ops._library import check_shape, register
+from bertfast.ops.varlen_attention import check_varlen, equal_length_runs
+
+
+def first_token_attention(
+    query: Tensor, key_value: Tensor, cu_seqlens: Tensor, key_lengths: Tensor | None, scale: float
+) -> Tensor:
+    """Attention of one query per packed sequence over that sequence's keys.
+
+    query: [B, N, D]; key_value: [T, 2, N, D]; cu_seqlens: [B + 1] int32; key_lengths: [B] int32 or None
+    -> [B, N, D], dtype of query. Keys as in ``varlen_attention``. Raises ValueError for shapes and dtypes that
+    do not fit.
+    """
+    return torch.ops.bertfast.first_token_attention(  # type: ignore[no-any-return]
+        query, key_value, cu_seqlens, key_lengths, scale
+    )
+
+
+def _check(query: Tensor, key_value: Tensor, cu_seqlens: Tensor, key_lengths: Tensor | None) -> None:
+    check_shape("query", query, "B", "N", "D")
+    check_shape("key_value", key_value, "T", 2, *query.shape[1:])
+    check_varlen(key_value.shape[0], cu_seqlens, key_lengths)
+    check_shape("cu_seqlens", cu_seqlens, query.shape[0] + 1)
+
+
+def _reference(
+    query: Tensor, key_value: Tensor, cu_seqlens: Tensor, key_lengths: Tensor | None, scale: float
+) -> Tensor:
+    _check(query, key_value, cu_seqlens, key_lengths)
+    _, num_heads, head_size = query.shape
+    out = torch.zeros_like(query)
+    for first, count, row, length, keys in equal_length_runs(cu_seqlens, key_lengths):
+        if not 0 <= keys <= length or row + count * length > key_value.shape[0]:
+            raise ValueError(f"cu_seqlens: sequence of {length} rows, {keys} keys at row {row} does not fit")
+        if keys == 0:
+            continue
+        run = key_value[row : row + count * length].view(count, length, 2, num_heads, head_size)
+        k, v = run[:, :keys].unbind(2)
+        q = query[first : first + count].unsqueeze(2)
+        attended = F.scaled_dot_product_attention(q, k.transpose(1, 2), v.transpose(1, 2), scale=scale)
+        out[first : first + count] = attended.squeeze(2)
+    return out
+
+
+def _fake(
+    query: Tensor, key_value: Tensor, cu_seqlens: Tensor, key_lengths: Tensor | None, scale: float
+) -> Tensor:
+    _check(query, key_value, cu_seqlens, key_lengths)
+    return query.new_empty(query.shape)
+
+
+register(
+    "first_token_attention(Tensor query, Tensor key_value, Tensor cu_seqlens, Tensor? key_lengths, float scale)"
+    " -> Tensor",
+    _reference,
+    _fake,
+)

@@ -1,0 +1,97 @@
+"""``bertfast::varlen_attention``: bidirectional attention over sequences packed without padding."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from bertfast.ops._library import check_index_dtype, check_shape, register
+
+
+def varlen_attention(
+    qkv: Tensor, cu_seqlens: Tensor, key_lengths: Tensor | None, max_seqlen: int, scale: float
+) -> Tensor:
+    """Attention of each packed sequence over its own keys.
+
+    qkv: [T, 3, N, D]; cu_seqlens: [B + 1] int32, the offsets of the sequences, from 0 to T; key_lengths: [B] int32
+    or None; max_seqlen: the longest sequence -> [T, N, D], dtype of qkv. The first ``key_lengths[b]`` rows of
+    sequence ``b`` are queries and keys, its other rows queries only; None means that every row is a key. A query
+    without any key gives 0, not NaN. Raises ValueError for shapes and dtypes that do not fit.
+    """
+    return torch.ops.bertfast.varlen_attention(  # type: ignore[no-any-return]
+        qkv, cu_seqlens, key_lengths, max_seqlen, scale
+    )
+
+
+def equal_length_runs(
+    cu_seqlens: Tensor, key_lengths: Tensor | None
+) -> Iterator[tuple[int, int, int, int, int]]:
+    """Yield (first sequence, number of sequences, first row, rows, keys) of neighbours that have equal lengths.
+
+    One batched call serves such a run; the packing orders the sequences by length to make the runs long.
+    """
+    offsets = cu_seqlens.tolist()
+    lengths = [end - start for start, end in zip(offsets, offsets[1:], strict=False)]
+    keys = lengths if key_lengths is None else key_lengths.tolist()
+    first = 0
+    for b in range(1, len(lengths) + 1):
+        if b == len(lengths) or lengths[b] != lengths[first] or keys[b] != keys[first]:
+            yield first, b - first, offsets[first], lengths[first], keys[first]
+            first = b
+
+
+def check_varlen(num_tokens: int, cu_seqlens: Tensor, key_lengths: Tensor | None) -> None:
+    """Check the shapes and dtypes of a packed layout; raises ValueError naming the argument."""
+    check_shape("cu_seqlens", cu_seqlens, "B + 1")
+    check_index_dtype("cu_seqlens", cu_seqlens, torch.int32)
+    if key_lengths is not None:
+        check_shape("key_lengths", key_lengths, cu_seqlens.shape[0] - 1)
+        check_index_dtype("key_lengths", key_lengths, torch.int32)
+
+
+def _check(qkv: Tensor, cu_seqlens: Tensor, key_lengths: Tensor | None) -> None:
+    check_shape("qkv", qkv, "T", 3, "N", "D")
+    check_varlen(qkv.shape[0], cu_seqlens, key_lengths)
+
+
+def _reference(
+    qkv: Tensor, cu_seqlens: Tensor, key_lengths: Tensor | None, max_seqlen: int, scale: float
+) -> Tensor:
+    _check(qkv, cu_seqlens, key_lengths)
+    num_tokens, _, num_heads, head_size = qkv.shape
+    pieces = []
+    covered = 0
+    for _, count, row, length, keys in equal_length_runs(cu_seqlens, key_lengths):
+        if row != covered or not 0 <= keys <= length <= max_seqlen:
+            raise ValueError(f"cu_seqlens: sequence of {length} rows, {keys} keys at row {row} does not fit")
+        covered = row + count * length
+        run = qkv[row:covered].view(count, length, 3, num_heads, head_size)
+        if keys == 0:
+            # A query without any key gives 0; softmax over nothing would give NaN.
+            pieces.append(run.new_zeros((count * length, num_heads, head_size)))
+            continue
+        q, k, v = run.unbind(2)
+        out = F.scaled_dot_product_attention(
+            q.transpose(1, 2), k[:, :keys].transpose(1, 2), v[:, :keys].transpose(1, 2), scale=scale
+        )
+        pieces.append(out.transpose(1, 2).reshape(count * length, num_heads, head_size))
+    if covered != num_tokens:
+        raise ValueError(f"cu_seqlens: the last offset is {covered}, but qkv has {num_tokens} rows")
+    return pieces[0] if len(pieces) == 1 else torch.cat(pieces) if pieces else qkv.new_empty(qkv[:, 0].shape)
+
+
+def _fake(
+    qkv: Tensor, cu_seqlens: Tensor, key_lengths: Tensor | None, max_seqlen: int, scale: float
+) -> Tensor:
+    _check(qkv, cu_seqlens, key_lengths)
+    return qkv.new_empty((qkv.shape[0], qkv.shape[2], qkv.shape[3]))
+
+
+register(
+    "varlen_attention(Tensor qkv, Tensor cu_seqlens, Tensor? key_lengths, int max_seqlen, float scale) -> Tensor",
+    _reference,
+    _fake,
+)
