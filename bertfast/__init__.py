@@ -21,7 +21,6 @@ if TYPE_CHECKING:
         StaleGraphError,
         UnsupportedModelError,
     )
-    from bertfast.reporting import STATS, stats
     from bertfast.models.accelerate import accelerate, explain, install, restore, uninstall
     from bertfast.models.bert import (
         BertForMaskedLM,
@@ -34,6 +33,7 @@ if TYPE_CHECKING:
         BertLMHeadModel,
         BertModel,
     )
+    from bertfast.reporting import STATS, stats
 
 # Name -> the module it is served from, imported when the name is first used.
 _HOMES = {
@@ -62,7 +62,32 @@ _HOMES = {
     "BertModel": "models.bert",
 }
 
-__all__ = ["__version__", *_HOMES]
+__all__ = [
+    "STATS",
+    "BertForMaskedLM",
+    "BertForMultipleChoice",
+    "BertForNextSentencePrediction",
+    "BertForPreTraining",
+    "BertForQuestionAnswering",
+    "BertForSequenceClassification",
+    "BertForTokenClassification",
+    "BertLMHeadModel",
+    "BertModel",
+    "BertfastError",
+    "FallbackError",
+    "InputRangeError",
+    "InputShapeError",
+    "InputTypeError",
+    "StaleGraphError",
+    "UnsupportedModelError",
+    "__version__",
+    "accelerate",
+    "explain",
+    "install",
+    "restore",
+    "stats",
+    "uninstall",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -43,9 +43,7 @@ def model_output(
     last_hidden_state: Tensor, pooled: Tensor | None, hidden_states: tuple[Tensor, ...] | None, as_tuple: bool
 ) -> ModelOutput | tuple[Any, ...]:
     """What ``BertModel.forward`` returns, as the installed version returns it."""
-    output = ModelOutput(
-        last_hidden_state=last_hidden_state, pooler_output=pooled, hidden_states=hidden_states
-    )
+    output = ModelOutput(last_hidden_state=last_hidden_state, pooler_output=pooled, hidden_states=hidden_states)
     if not as_tuple:
         return output
     if TRANSFORMERS_5:

@@ -86,9 +86,7 @@ def encode_first(weights: EncoderWeights, tokens: PackedTokens, batch: PackedBat
     return feed_forward(weights, last, first, scratch)
 
 
-def run_layer(
-    weights: EncoderWeights, layer: LayerWeights, x: Tensor, batch: PackedBatch, scratch: Scratch
-) -> Tensor:
+def run_layer(weights: EncoderWeights, layer: LayerWeights, x: Tensor, batch: PackedBatch, scratch: Scratch) -> Tensor:
     """One post-LN layer. x: [T, H] -> [T, H]."""
     spec = weights.spec
     qkv = layer.qkv(x, out=scratch.qkv).view(-1, 3, spec.num_heads, spec.head_size)
@@ -101,9 +99,7 @@ def feed_forward(weights: EncoderWeights, layer: LayerWeights, x: Tensor, scratc
     """Both dense layers of the feed-forward network and its LayerNorm, in blocks of rows. x: [T, H] -> [T, H]."""
     blocks = [
         layer.output.add_norm(
-            layer.intermediate.activated(
-                rows, weights.spec.activation, out=scratch.intermediate[: rows.shape[0]]
-            ),
+            layer.intermediate.activated(rows, weights.spec.activation, out=scratch.intermediate[: rows.shape[0]]),
             rows,
             layer.output_norm,
         )

@@ -13,14 +13,13 @@ import torch
 from torch import Tensor, nn
 
 from bertfast import compat, guard
-from bertfast.autograd import Recomputation, with_gradients
-from bertfast.encoder import PackedTokens, encode, encode_first, encode_last
+from bertfast.arguments import argument_reason, hidden_states_wanted
 from bertfast.errors import FallbackError
-from bertfast.reporting import FAST, STOCK, Call, count, logger
-from bertfast.families import bert as family
-from bertfast.families.bert import Refused
+from bertfast.families import Refused
+from bertfast.forward import differentiable, fast_forward
 from bertfast.inputs import EncoderInputs, check_inputs
 from bertfast.packing import PackedBatch, pack, pack_dense
+from bertfast.reporting import FAST, STOCK, Call, count, logger
 from bertfast.weights import EncoderWeights, build_weights
 
 PAD_OUTPUTS = ("auto", "exact", "zero")
@@ -80,7 +79,7 @@ class Engine:
 
     def forward(
         self,
-        model: nn.Module,
+        model: Any,
         stock: Callable[..., Any],
         arguments: Mapping[str, Any],
         pooled_only: bool,
@@ -92,16 +91,16 @@ class Engine:
         """
         try:
             prepared = self._admit(model, arguments)
-            wants_states = bool(guard.hidden_states_wanted(model, arguments))
+            wants_states = bool(hidden_states_wanted(model, arguments))
             pooled_only = pooled_only and not wants_states and model.pooler is not None
             inputs = check_inputs(arguments, prepared.weights.spec, prepared.weights.embeddings.word.device)
             batch, computed = self._pack(inputs, prepared.weights, pooled_only)
         except Refused as refusal:
             self.fall_back(model, str(refusal))
             return NotImplemented
-        run = _plan(prepared.weights, inputs, batch, pooled_only, wants_states)
+        run = fast_forward(prepared.weights, inputs, batch, pooled_only, wants_states)
         if torch.is_grad_enabled():
-            outputs = _differentiable(model, stock, arguments, prepared.snapshot, run, computed, pooled_only)
+            outputs = differentiable(model, stock, arguments, prepared.snapshot, run, computed, pooled_only)
         else:
             outputs = run()
         self._record(Call(FAST, None, *_token_counts(inputs, batch), first_token_only=pooled_only))
@@ -127,7 +126,7 @@ class Engine:
         """The path that a call with these arguments would take, without running or counting it."""
         try:
             weights = self._admit(model, arguments).weights
-            wants_states = bool(guard.hidden_states_wanted(model, arguments))
+            wants_states = bool(hidden_states_wanted(model, arguments))
             pooled_only = pooled_only and not wants_states and model.pooler is not None
             inputs = check_inputs(arguments, weights.spec, weights.embeddings.word.device)
             batch, _ = self._pack(inputs, weights, pooled_only)
@@ -142,10 +141,7 @@ class Engine:
     def _admit(self, model: nn.Module, arguments: Mapping[str, Any]) -> _Prepared:
         """The prepared weights if this call may take the fast path. Raises Refused with the reason if not."""
         reason = (
-            ("training mode" if model.training else None)
-            or guard.ambient_reason()
-            or family.check_config(model)
-            or guard.argument_reason(model, arguments)
+            ("training mode" if model.training else None) or guard.ambient_reason() or argument_reason(model, arguments)
         )
         if reason is not None:
             raise Refused(reason)
@@ -165,7 +161,7 @@ class Engine:
             with torch.inference_mode(False), torch.no_grad():
                 spec, snapshot = guard.inspect_model(model)
                 weights = build_weights(spec, snapshot.parameters)
-                snapshot.mark_pointers()
+                snapshot.mark_layouts()
             self._prepared = _Prepared(snapshot, weights)
             return self._prepared
 
@@ -210,81 +206,6 @@ def _needed(attended: Tensor, inputs: EncoderInputs, pad_token_id: int | None) -
     needed = attended | (inputs.input_ids != pad_token_id)
     needed[:, 0] = True
     return needed
-
-
-def _plan(
-    weights: EncoderWeights, inputs: EncoderInputs, batch: PackedBatch, pooled_only: bool, wants_states: bool
-) -> Callable[[], tuple[Tensor, ...]]:
-    """The fast forward, to be called without a graph: last hidden state, then the earlier ones if wanted."""
-
-    def run() -> tuple[Tensor, ...]:
-        tokens = _tokens(weights, inputs, batch)
-        if pooled_only:
-            return (batch.scatter_first(encode_first(weights, tokens, batch)),)
-        if wants_states:
-            *earlier, last = (batch.scatter(state) for state in encode(weights, tokens, batch))
-            return (last, *earlier)
-        return (batch.scatter(encode_last(weights, tokens, batch)),)
-
-    return run
-
-
-def _tokens(weights: EncoderWeights, inputs: EncoderInputs, batch: PackedBatch) -> PackedTokens:
-    """The ids of the computed positions. Given embeddings are a table whose rows are looked up by position."""
-    columns = batch.columns() if inputs.position_ids is None else batch.gather(inputs.position_ids)
-    types = inputs.token_type_ids
-    token_types = torch.zeros_like(columns) if types is None else batch.gather(types)
-    if inputs.input_ids is not None:
-        return PackedTokens(batch.gather(inputs.input_ids), token_types, columns, weights.embeddings.word)
-    assert inputs.inputs_embeds is not None
-    table = inputs.inputs_embeds.detach().reshape(-1, weights.spec.hidden_size)
-    rows = torch.arange(len(table), device=table.device)
-    return PackedTokens(rows if batch.indices is None else batch.indices, token_types, columns, table)
-
-
-def _differentiable(
-    model: nn.Module,
-    stock: Callable[..., Any],
-    arguments: Mapping[str, Any],
-    snapshot: guard.Snapshot,
-    run: Callable[[], tuple[Tensor, ...]],
-    computed: Tensor | None,
-    pooled_only: bool,
-) -> tuple[Tensor, ...]:
-    """The outputs of ``run``, with stock's backward if anything requires gradients."""
-    wanted = [p for p in snapshot.parameters.values() if p.requires_grad]
-    embeds = arguments.get("inputs_embeds")
-    if embeds is not None and embeds.requires_grad:
-        wanted.append(embeds)
-    if not wanted:
-        with torch.no_grad():
-            return run()
-
-    def recompute() -> tuple[Tensor, ...]:
-        with _eval_mode(model):
-            output = stock(model, **{**arguments, "return_dict": True})
-        if pooled_only:
-            return (output.last_hidden_state[:, :1],)
-        states = output.hidden_states or ()
-        return (output.last_hidden_state, *states[:-1])
-
-    visible = None if computed is None or pooled_only else computed.unsqueeze(2)
-    return with_gradients(Recomputation(run, recompute, tuple(wanted), snapshot.same_objects, visible))
-
-
-class _eval_mode:
-    """The forward that is being repeated ran in eval mode; a script may have called ``train()`` since."""
-
-    def __init__(self, model: nn.Module) -> None:
-        self._training = [m for m in model.modules() if m.training]
-
-    def __enter__(self) -> None:
-        for module in self._training:
-            module.training = False
-
-    def __exit__(self, *_: object) -> None:
-        for module in self._training:
-            module.training = True
 
 
 def _token_counts(inputs: EncoderInputs, batch: PackedBatch) -> tuple[int, int, int]:

@@ -1,4 +1,4 @@
-"""Whether a call may take the fast path: this is where a fallback is decided.
+"""Whether a model and its surroundings allow the fast path. A call's own arguments: `arguments.py`.
 
 `inspect_model` looks at everything once and takes a `Snapshot`; each later call only asks whether the snapshot
 still holds, which takes tens of microseconds (benchmarks/bench_guard.py).
@@ -7,7 +7,7 @@ still holds, which takes tens of microseconds (benchmarks/bench_guard.py).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from operator import is_
+from operator import getitem, is_
 from types import FunctionType
 from typing import Any
 
@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules import module as torch_module
 
+from bertfast.families import Refused
 from bertfast.families import bert as family
-from bertfast.families.bert import Refused
 from bertfast.weights import EncoderSpec
 
 _FLOATS = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
@@ -26,44 +26,60 @@ _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_
 class Snapshot:
     """What an inspected model consisted of: modules, parameters, where their memory is, hooks and constants."""
 
-    def __init__(self, model: nn.Module, modules: Mapping[str, nn.Module], parameters: Mapping[str, nn.Parameter]):
+    def __init__(self, model: Any, modules: Mapping[str, nn.Module], parameters: Mapping[str, nn.Parameter]):
         self.parameters = parameters
-        owners = [model, *modules.values()]
-        self._training = [m.__dict__ for m in owners]
-        self._sized = [d for m in owners[1:] for d in (m.__dict__, *(m.__dict__[hook] for hook in _HOOKS))]
-        self._sizes = list(map(len, self._sized))
-        slots = [(m._modules, name) for m in owners for name in m._modules]
-        slots += [(m._parameters, name) for m in owners[1:] for name in m._parameters]
-        slots += [(m._buffers, name) for m in owners[1:] for name in m._buffers]
+        inner = list(modules.values())
+        self._owners = [m.__dict__ for m in (model, *inner)]
+        hooks = [m.__dict__[kind] for m in inner for kind in _HOOKS]
+        # Most modules have no hook at all, and `any` over empty dicts is the cheapest question there is.
+        self._hookless = [found for found in hooks if not found]
+        self._sized = [model.config.__dict__, *(m.__dict__ for m in inner), *(found for found in hooks if found)]
+        self._sizes = [len(found) for found in self._sized]
+        slots: list[tuple[dict[str, Any], str]] = []
+        for module in (model, *inner):
+            slots += [(module.__dict__["_modules"], name) for name in module._modules]
+        for module in inner:
+            slots += [(module.__dict__["_parameters"], name) for name in module._parameters]
+            slots += [(module.__dict__["_buffers"], name) for name in module._buffers]
         slots += [(owner.__dict__, name) for owner, name in family.constants(model)]
-        self._slots = slots
+        self._slot_owners = [owner for owner, _ in slots]
+        self._slot_names = [name for _, name in slots]
         self._values = [owner[name] for owner, name in slots]
         self._tensors = list(parameters.values())
-        self._buffers = [b for m in owners[1:] for b in m._buffers.values() if b is not None]
+        # ``p.data = p.data.t()`` keeps the address; only a square matrix keeps its shape as well.
+        self._square = [p for p in self._tensors if p.dim() == 2 and p.shape[0] == p.shape[1]]
+        self._buffers = [b for m in inner for b in m._buffers.values() if b is not None]
         self._buffer_versions = self._versions()
-        self._pointers: list[int] = []
-        self.mark_pointers()
+        self._layouts: list[Any] = []
+        self.mark_layouts()
 
-    def mark_pointers(self) -> None:
+    def mark_layouts(self) -> None:
         """Remember where the parameters' memory is now, after the weights have been put in place."""
-        self._pointers = [p.data_ptr() for p in self._tensors]
+        self._layouts = self._current_layouts()
 
     def holds(self) -> bool:
         """Whether the model still consists of the same objects, in the same memory, without new hooks."""
         return (
-            list(map(len, self._sized)) == self._sizes
+            not any(self._hookless)
+            and list(map(len, self._sized)) == self._sizes
             and self.same_objects()
-            and [p.data_ptr() for p in self._tensors] == self._pointers
+            and self._current_layouts() == self._layouts
             and self._versions() == self._buffer_versions
         )
 
     def same_objects(self) -> bool:
         """Whether the model still consists of the same modules, parameters, buffers and constants."""
-        return all(map(is_, [owner.get(name) for owner, name in self._slots], self._values))
+        try:
+            return all(map(is_, map(getitem, self._slot_owners, self._slot_names), self._values))
+        except KeyError:
+            return False
 
     def training(self) -> bool:
         """Whether the model or any of its modules is in training mode."""
-        return any([d["training"] for d in self._training])
+        return any([owner["training"] for owner in self._owners])
+
+    def _current_layouts(self) -> list[Any]:
+        return [*map(Tensor.data_ptr, self._tensors), *map(Tensor.is_contiguous, self._square)]
 
     def _versions(self) -> list[int | None]:
         return [None if b.is_inference() else b._version for b in self._buffers]
@@ -71,6 +87,9 @@ class Snapshot:
 
 def inspect_model(model: nn.Module) -> tuple[EncoderSpec, Snapshot]:
     """Check every module and parameter of a ``BertModel``. Raises Refused with the first thing that does not fit."""
+    reason = family.check_config(model)
+    if reason is not None:
+        raise Refused(reason)
     layers = getattr(getattr(model, "encoder", None), "layer", ())
     expected = family.module_types(len(layers))
     modules = {
@@ -98,7 +117,7 @@ def inspect_model(model: nn.Module) -> tuple[EncoderSpec, Snapshot]:
     return spec, Snapshot(model, modules, parameters)
 
 
-def _check_parameters(model: nn.Module) -> None:
+def _check_parameters(model: Any) -> None:
     """All parameters are plain, dense, of one device that has kernels and of one floating-point dtype."""
     first = model.embeddings.word_embeddings.weight
     for name, parameter in model.named_parameters(remove_duplicate=False):
@@ -123,7 +142,7 @@ def _is_inert(hook: Any) -> bool:
 
 def ambient_reason() -> str | None:
     """What surrounds this call and asks for stock behaviour, or None."""
-    if torch.compiler.is_compiling() or torch.jit.is_tracing():
+    if torch.compiler.is_compiling() or torch._C._get_tracing_state() is not None:
         return "tracing"
     if torch._C._len_torch_dispatch_stack() > 0:
         return "a torch dispatch mode"
@@ -138,63 +157,4 @@ def ambient_reason() -> str | None:
         or torch_module._global_backward_pre_hooks
     ):
         return "global module hooks"
-    return None
-
-
-# Arguments that change nothing in an encoder; the Trainer and sentence-transformers send the last three.
-_IGNORED = ("use_cache", "return_dict", "num_items_in_batch", "sentence_embedding", "token_embeddings")
-_SERVED = (
-    "input_ids",
-    "attention_mask",
-    "token_type_ids",
-    "position_ids",
-    "inputs_embeds",
-    "output_hidden_states",
-    "output_attentions",
-)
-_IDS = ("input_ids", "token_type_ids", "position_ids")
-
-
-def argument_reason(model: nn.Module, arguments: Mapping[str, Any]) -> str | None:
-    """What the arguments of a call ask for that the fast path does not do, or None."""
-    for name, value in arguments.items():
-        if value is not None and name not in _SERVED and name not in _IGNORED:
-            return name
-    attentions = arguments.get("output_attentions")
-    if model.config.output_attentions if attentions is None else attentions:
-        return "output_attentions"
-    if not isinstance(hidden_states_wanted(model, arguments), bool):
-        return "selected output_hidden_states"
-    for name in (*_IDS, "attention_mask", "inputs_embeds"):
-        value = arguments.get(name)
-        if isinstance(value, Tensor):
-            reason = _tensor_reason(name, value)
-            if reason is not None:
-                return reason
-    return _shape_reason(arguments)
-
-
-def hidden_states_wanted(model: nn.Module, arguments: Mapping[str, Any]) -> bool | Any:
-    """The call's ``output_hidden_states``, else the config's; transformers 5 also takes layer indices."""
-    wanted = arguments.get("output_hidden_states")
-    return model.config.output_hidden_states if wanted is None else wanted
-
-
-def _tensor_reason(name: str, value: Tensor) -> str | None:
-    if type(value) is not Tensor and type(value) is not nn.Parameter:
-        return f"{name} is a {type(value).__name__}"
-    if value.is_meta or value.layout is not torch.strided or value.is_nested:
-        return f"{name} on {value.device}, {value.layout}"
-    return None
-
-
-def _shape_reason(arguments: Mapping[str, Any]) -> str | None:
-    """Shapes that some versions of transformers broadcast and others refuse are left to the installed one."""
-    mask = arguments.get("attention_mask")
-    if isinstance(mask, Tensor) and mask.dim() != 2:
-        return f"{mask.dim()}-D attention_mask"
-    for name in ("token_type_ids", "position_ids"):
-        ids = arguments.get(name)
-        if isinstance(ids, Tensor) and (ids.dim() != 2 or ids.shape[1] == 1):
-            return f"{name} of shape {list(ids.shape)}"
     return None

@@ -37,12 +37,14 @@ def check_inputs(arguments: Mapping[str, Any], spec: EncoderSpec, device: torch.
     if (input_ids is None) == (inputs_embeds is None):
         given = "neither" if input_ids is None else "both"
         raise InputShapeError(f"input_ids, inputs_embeds: expected exactly one of them, got {given}")
+    size: torch.Size
     if input_ids is not None:
         _check_ids("input_ids", input_ids, device)
         size = input_ids.shape
         if input_ids.dim() != 2:
             raise InputShapeError(f"input_ids: expected [batch, length], got {list(size)}")
     else:
+        assert inputs_embeds is not None
         _check_tensor("inputs_embeds", inputs_embeds, device)
         if inputs_embeds.dim() != 3 or inputs_embeds.shape[2] != spec.hidden_size:
             raise InputShapeError(
@@ -67,16 +69,12 @@ def check_inputs(arguments: Mapping[str, Any], spec: EncoderSpec, device: torch.
     _check_range("input_ids", input_ids, spec.vocab_size, "the vocabulary")
     _check_range("token_type_ids", token_type_ids, spec.num_token_types, "the token types")
     _check_range("position_ids", position_ids, spec.max_positions, "the positions")
-    return EncoderInputs(
-        batch_size, padded_len, input_ids, inputs_embeds, attention_mask, token_type_ids, position_ids
-    )
+    return EncoderInputs(batch_size, padded_len, input_ids, inputs_embeds, attention_mask, token_type_ids, position_ids)
 
 
 def _check_tensor(name: str, value: Any, device: torch.device) -> None:
     if not isinstance(value, Tensor):
-        raise InputTypeError(
-            f'{name}: expected a torch.Tensor, got {type(value).__name__}; use return_tensors="pt"'
-        )
+        raise InputTypeError(f'{name}: expected a torch.Tensor, got {type(value).__name__}; use return_tensors="pt"')
     if value.device != device:
         raise InputTypeError(f"{name}: on {value.device}, but the model is on {device}; move one of them")
 

@@ -86,7 +86,8 @@ class BlasLinear:
         y = self(x, out)
         if activation == "relu":
             return y.relu_()
-        return torch._C._nn.gelu_(y, approximate="tanh" if activation == "tanh" else "none")
+        torch.ops.aten.gelu_(y, approximate="tanh" if activation == "tanh" else "none")
+        return y
 
     def add_norm(self, x: Tensor, residual: Tensor, norm: Norm) -> Tensor:
         return residual_layer_norm(self(x), residual, norm.weight, norm.bias, norm.eps)

@@ -61,9 +61,7 @@ class Report:
         if self.linear_backend:
             copies = f", {self.weight_copies_bytes / 2**20:.0f} MiB of copies" if self.weight_copies_bytes else ""
             lines.append(f"  weights: {self.dtype}, linear layers by {self.linear_backend}{copies}")
-        lines.append(
-            f"  pad_outputs={self.pad_outputs}; calls: {self.fast_calls} fast, {self.stock_calls} stock"
-        )
+        lines.append(f"  pad_outputs={self.pad_outputs}; calls: {self.fast_calls} fast, {self.stock_calls} stock")
         return "\n".join(lines)
 
     def as_dict(self) -> dict[str, object]:

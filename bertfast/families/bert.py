@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 from torch import nn
 from transformers import activations
 from transformers.models.bert import modeling_bert as hf
 
+from bertfast.families import Refused
 from bertfast.weights import EncoderSpec, parameter_roles
 
 # transformers 4.57 has one attention class per implementation, 5.x has one for all.
 _SELF_ATTENTION = (hf.BertSelfAttention, getattr(hf, "BertSdpaSelfAttention", hf.BertSelfAttention))
 _ATTENTION_IMPLEMENTATIONS = ("sdpa", "eager")
+_CONFIG = ("is_decoder", "add_cross_attention", "is_causal", "_attn_implementation_internal", "pad_token_id")
 
 _ACTIVATIONS: dict[type[nn.Module], str] = {
     activations.GELUActivation: "erf",
@@ -71,10 +74,6 @@ _EMBEDDING_TYPES: dict[str, type[nn.Module] | tuple[type[nn.Module], ...]] = {
 }
 
 
-class Refused(Exception):
-    """The model is not one that the fast path computes; the text says what was found."""
-
-
 def module_types(num_layers: int) -> dict[str, type[nn.Module] | tuple[type[nn.Module], ...]]:
     """The exact type of each module that the fast path stands in for, by name. The pooler stays stock's."""
     types = dict(_EMBEDDING_TYPES)
@@ -93,8 +92,11 @@ def parameter_names(spec: EncoderSpec) -> dict[str, str]:
     return names
 
 
-def constants(model: nn.Module) -> Iterator[tuple[nn.Module, str]]:
+def constants(model: Any) -> Iterator[tuple[Any, str]]:
     """Attributes beside modules and parameters that the result depends on: (owner, attribute name)."""
+    for name in _CONFIG:
+        if name in model.config.__dict__:
+            yield model.config, name
     yield model.embeddings.LayerNorm, "eps"
     for layer in model.encoder.layer:
         yield layer, "is_decoder"
@@ -106,7 +108,7 @@ def constants(model: nn.Module) -> Iterator[tuple[nn.Module, str]]:
         yield layer.output.LayerNorm, "eps"
 
 
-def describe(model: nn.Module) -> EncoderSpec:
+def describe(model: Any) -> EncoderSpec:
     """The spec of a ``BertModel`` whose modules have been checked. Raises Refused with what does not fit."""
     config, embeddings, layers = model.config, model.embeddings, model.encoder.layer
     position_type = getattr(config, "position_embedding_type", None) or "absolute"
@@ -134,8 +136,8 @@ def describe(model: nn.Module) -> EncoderSpec:
     return spec
 
 
-def check_config(model: nn.Module) -> str | None:
-    """What the config asks for that the fast path does not do, or None. Cheap enough for every call."""
+def check_config(model: Any) -> str | None:
+    """What the config asks for that the fast path does not do, or None."""
     config = model.config
     if config.is_decoder or config.add_cross_attention:
         return "decoder"
@@ -146,7 +148,7 @@ def check_config(model: nn.Module) -> str | None:
     return None
 
 
-def _check_uniform(model: nn.Module, spec: EncoderSpec, activation: type[nn.Module]) -> None:
+def _check_uniform(model: Any, spec: EncoderSpec, activation: type[nn.Module]) -> None:
     """Every layer has the sizes and constants of the first."""
     expected = {
         "is_decoder": False,
@@ -157,7 +159,7 @@ def _check_uniform(model: nn.Module, spec: EncoderSpec, activation: type[nn.Modu
         "eps": spec.eps,
     }
     for module, name in constants(model):
-        if getattr(module, name) != expected[name]:
+        if module is not model.config and getattr(module, name) != expected[name]:
             raise Refused(f"{type(module).__name__}.{name}={getattr(module, name)!r}, not {expected[name]!r}")
     if any(type(layer.intermediate.intermediate_act_fn) is not activation for layer in model.encoder.layer):
         raise Refused("layers with different activations")
@@ -171,7 +173,7 @@ def _check_uniform(model: nn.Module, spec: EncoderSpec, activation: type[nn.Modu
             raise Refused(f"{name} is {list(found)}, not {list(shapes[role])}")
 
 
-def _check_buffers(embeddings: nn.Module, spec: EncoderSpec) -> None:
+def _check_buffers(embeddings: Any, spec: EncoderSpec) -> None:
     """The default ids are the usual ones: positions count from 0, every token type is 0."""
     for name in ("position_ids", "token_type_ids"):
         buffer = getattr(embeddings, name, None)

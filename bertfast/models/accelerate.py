@@ -6,20 +6,20 @@ from collections.abc import Iterator
 from typing import Any, TypeVar
 
 from torch import nn
+from transformers.models.bert import modeling_bert as hf
 
 from bertfast.engine import Engine, Options
 from bertfast.errors import UnsupportedModelError
-from bertfast.reporting import Call, Report
 from bertfast.models.bert import (
-    _STOCK_FORWARD,
     ACCELERATED,
+    STOCK_FORWARD,
     BertModel,
     engine_of,
     fast_forward,
-    hf,
     named_arguments,
     reads_pooled_only,
 )
+from bertfast.reporting import Call, Report
 
 T = TypeVar("T")
 
@@ -49,7 +49,8 @@ def accelerate(model: T, *, pad_outputs: str = "auto", on_fallback: str = "log")
             f"{', '.join(sorted(m.__name__ for m in _ORIGINALS))} and modules that contain one"
         )
     for module in root.modules():
-        module.__class__ = ACCELERATED.get(type(module), type(module))
+        if type(module) in ACCELERATED:
+            module.__class__ = ACCELERATED[type(module)]
     for encoder in encoders:
         encoder.__dict__["_bertfast_engine"] = Engine(options)
     return model
@@ -58,7 +59,8 @@ def accelerate(model: T, *, pad_outputs: str = "auto", on_fallback: str = "log")
 def restore(model: T) -> T:
     """Undo `accelerate`, in place: every encoder inside ``model`` is transformers' own class again."""
     for module in _root(model).modules():
-        module.__class__ = _ORIGINALS.get(type(module), type(module))
+        if type(module) in _ORIGINALS:
+            module.__class__ = _ORIGINALS[type(module)]
         module.__dict__.pop("_bertfast_engine", None)
     return model
 
@@ -70,7 +72,7 @@ def install() -> None:
     for head in _POOLED_HEADS:
         _installed[head] = head.forward
         head.forward = reads_pooled_only(head.forward)
-    _installed[hf.BertModel] = _STOCK_FORWARD
+    _installed[hf.BertModel] = STOCK_FORWARD
     hf.BertModel.forward = fast_forward
 
 
@@ -78,7 +80,7 @@ def uninstall() -> None:
     """Undo `install`. Models made by bertfast's own classes or by `accelerate` stay fast."""
     while _installed:
         model_class, forward = _installed.popitem()
-        model_class.forward = forward  # type: ignore[assignment]
+        model_class.forward = forward
 
 
 def explain(model: Any, *args: Any, **kwargs: Any) -> Report:

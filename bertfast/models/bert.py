@@ -23,21 +23,20 @@ from bertfast.engine import Engine
 _pooled_only: ContextVar[nn.Module | None] = ContextVar("bertfast_pooled_only", default=None)
 
 # Taken before `install` can replace it: what a fallback runs.
-_STOCK_FORWARD = hf.BertModel.forward
+STOCK_FORWARD = hf.BertModel.forward
 _ARGUMENTS = tuple(
     name
-    for name, parameter in inspect.signature(_STOCK_FORWARD).parameters.items()
+    for name, parameter in inspect.signature(STOCK_FORWARD).parameters.items()
     if parameter.kind is parameter.POSITIONAL_OR_KEYWORD and name != "self"
 )
-_TAKES_KEYWORDS = any(
-    p.kind is p.VAR_KEYWORD for p in inspect.signature(_STOCK_FORWARD).parameters.values()
-)
+_TAKES_KEYWORDS = any(p.kind is p.VAR_KEYWORD for p in inspect.signature(STOCK_FORWARD).parameters.values())
 
 
 def engine_of(model: nn.Module) -> Engine:
     """The engine of a ``BertModel``, made at the first call."""
-    engine = model.__dict__.get("_bertfast_engine")
+    engine: Engine | None = model.__dict__.get("_bertfast_engine")
     if engine is None:
+        # setdefault is atomic: two threads that race here get the same engine.
         engine = model.__dict__.setdefault("_bertfast_engine", Engine())
     return engine
 
@@ -51,11 +50,11 @@ def named_arguments(args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, 
     return {**dict(zip(_ARGUMENTS, args, strict=False)), **kwargs}
 
 
-@functools.wraps(_STOCK_FORWARD)
+@functools.wraps(STOCK_FORWARD)
 def fast_forward(self: nn.Module, *args: Any, **kwargs: Any) -> Any:
     """``BertModel.forward``, packed where it can be."""
     if torch.compiler.is_compiling():
-        return _STOCK_FORWARD(self, *args, **kwargs)
+        return STOCK_FORWARD(self, *args, **kwargs)
     # Read once: an encoder that runs inside this one is another caller's.
     pooled_only = _pooled_only.get() is self and not self._forward_hooks
     engine = engine_of(self)
@@ -63,17 +62,17 @@ def fast_forward(self: nn.Module, *args: Any, **kwargs: Any) -> Any:
     if arguments is None:
         engine.fall_back(self, "arguments that transformers refuses")
     else:
-        output = engine.forward(self, _STOCK_FORWARD, arguments, pooled_only)
+        output = engine.forward(self, STOCK_FORWARD, arguments, pooled_only)
         if output is not NotImplemented:
             return output
-    return _STOCK_FORWARD(self, *args, **kwargs)
+    return STOCK_FORWARD(self, *args, **kwargs)
 
 
 def reads_pooled_only(stock: Callable[..., Any]) -> Callable[..., Any]:
     """A head's forward that tells its encoder that padding, and all tokens but the first, cannot be seen."""
 
     @functools.wraps(stock)
-    def forward(self: nn.Module, *args: Any, **kwargs: Any) -> Any:
+    def forward(self: Any, *args: Any, **kwargs: Any) -> Any:
         if torch.compiler.is_compiling():
             return stock(self, *args, **kwargs)
         token = _pooled_only.set(self.bert)

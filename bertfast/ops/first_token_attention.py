@@ -50,9 +50,7 @@ def _reference(
     return out
 
 
-def _fake(
-    query: Tensor, key_value: Tensor, cu_seqlens: Tensor, key_lengths: Tensor | None, scale: float
-) -> Tensor:
+def _fake(query: Tensor, key_value: Tensor, cu_seqlens: Tensor, key_lengths: Tensor | None, scale: float) -> Tensor:
     _check(query, key_value, cu_seqlens, key_lengths)
     return query.new_empty(query.shape)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
@@ -26,15 +27,13 @@ def varlen_attention(
     )
 
 
-def equal_length_runs(
-    cu_seqlens: Tensor, key_lengths: Tensor | None
-) -> Iterator[tuple[int, int, int, int, int]]:
+def equal_length_runs(cu_seqlens: Tensor, key_lengths: Tensor | None) -> Iterator[tuple[int, int, int, int, int]]:
     """Yield (first sequence, number of sequences, first row, rows, keys) of neighbours that have equal lengths.
 
     One batched call serves such a run; the packing orders the sequences by length to make the runs long.
     """
     offsets = cu_seqlens.tolist()
-    lengths = [end - start for start, end in zip(offsets, offsets[1:], strict=False)]
+    lengths = [end - start for start, end in pairwise(offsets)]
     keys = lengths if key_lengths is None else key_lengths.tolist()
     first = 0
     for b in range(1, len(lengths) + 1):
@@ -57,9 +56,7 @@ def _check(qkv: Tensor, cu_seqlens: Tensor, key_lengths: Tensor | None) -> None:
     check_varlen(qkv.shape[0], cu_seqlens, key_lengths)
 
 
-def _reference(
-    qkv: Tensor, cu_seqlens: Tensor, key_lengths: Tensor | None, max_seqlen: int, scale: float
-) -> Tensor:
+def _reference(qkv: Tensor, cu_seqlens: Tensor, key_lengths: Tensor | None, max_seqlen: int, scale: float) -> Tensor:
     _check(qkv, cu_seqlens, key_lengths)
     num_tokens, _, num_heads, head_size = qkv.shape
     pieces = []
@@ -83,9 +80,7 @@ def _reference(
     return pieces[0] if len(pieces) == 1 else torch.cat(pieces) if pieces else qkv.new_empty(qkv[:, 0].shape)
 
 
-def _fake(
-    qkv: Tensor, cu_seqlens: Tensor, key_lengths: Tensor | None, max_seqlen: int, scale: float
-) -> Tensor:
+def _fake(qkv: Tensor, cu_seqlens: Tensor, key_lengths: Tensor | None, max_seqlen: int, scale: float) -> Tensor:
     _check(qkv, cu_seqlens, key_lengths)
     return qkv.new_empty((qkv.shape[0], qkv.shape[2], qkv.shape[3]))
 

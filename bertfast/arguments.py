@@ -1,0 +1,67 @@
+"""Which arguments of a call the fast path serves, and which are left to stock transformers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+# Arguments that change nothing in an encoder; the Trainer and sentence-transformers send the last three.
+_IGNORED = ("use_cache", "return_dict", "num_items_in_batch", "sentence_embedding", "token_embeddings")
+_SERVED = (
+    "input_ids",
+    "attention_mask",
+    "token_type_ids",
+    "position_ids",
+    "inputs_embeds",
+    "output_hidden_states",
+    "output_attentions",
+)
+_IDS = ("input_ids", "token_type_ids", "position_ids")
+
+
+def argument_reason(model: Any, arguments: Mapping[str, Any]) -> str | None:
+    """What the arguments of a call ask for that the fast path does not do, or None."""
+    for name, value in arguments.items():
+        if value is not None and name not in _SERVED and name not in _IGNORED:
+            return name
+    attentions = arguments.get("output_attentions")
+    if model.config.output_attentions if attentions is None else attentions:
+        return "output_attentions"
+    if not isinstance(hidden_states_wanted(model, arguments), bool):
+        return "selected output_hidden_states"
+    for name in (*_IDS, "attention_mask", "inputs_embeds"):
+        value = arguments.get(name)
+        if isinstance(value, Tensor):
+            reason = _tensor_reason(name, value)
+            if reason is not None:
+                return reason
+    return _shape_reason(arguments)
+
+
+def hidden_states_wanted(model: Any, arguments: Mapping[str, Any]) -> Any:
+    """The call's ``output_hidden_states``, else the config's; transformers 5 also takes layer indices."""
+    wanted = arguments.get("output_hidden_states")
+    return model.config.output_hidden_states if wanted is None else wanted
+
+
+def _tensor_reason(name: str, value: Tensor) -> str | None:
+    if type(value) is not Tensor and type(value) is not nn.Parameter:
+        return f"{name} is a {type(value).__name__}"
+    if value.is_meta or value.layout is not torch.strided or value.is_nested:
+        return f"{name} on {value.device}, {value.layout}"
+    return None
+
+
+def _shape_reason(arguments: Mapping[str, Any]) -> str | None:
+    """Shapes that some versions of transformers broadcast and others refuse are left to the installed one."""
+    mask = arguments.get("attention_mask")
+    if isinstance(mask, Tensor) and mask.dim() != 2:
+        return f"{mask.dim()}-D attention_mask"
+    for name in ("token_type_ids", "position_ids"):
+        ids = arguments.get(name)
+        if isinstance(ids, Tensor) and (ids.dim() != 2 or ids.shape[1] == 1):
+            return f"{name} of shape {list(ids.shape)}"
+    return None
