@@ -20,13 +20,14 @@ from bertfast.errors import StaleGraphError
 class Recomputation:
     """The fast forward, and how to get the same outputs from stock with a graph.
 
-    inputs: the tensors that require gradients. unchanged: whether the model still consists of the same parameters.
+    inputs: the tensors that require gradients. kept: tensors that the recomputation reads as well. unchanged: whether the model still consists of the same parameters.
     visible: [B, S, 1] bool, where the fast outputs are not constant zeros, or None if nowhere.
     """
 
     run: Callable[[], tuple[Tensor, ...]]
     stock: Callable[[], tuple[Tensor, ...]]
     inputs: tuple[Tensor, ...]
+    kept: tuple[Tensor, ...]
     unchanged: Callable[[], bool]
     visible: Tensor | None
 
@@ -42,13 +43,13 @@ class _StockBackward(torch.autograd.Function):
         ctx.plan = plan
         ctx.set_materialize_grads(False)
         # Saved so that autograd notices an in-place change between forward and backward, as it does for stock.
-        ctx.save_for_backward(*inputs)
+        ctx.save_for_backward(*inputs, *plan.kept)
         return plan.run()
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
         plan: Recomputation = ctx.plan
-        inputs = ctx.saved_tensors
+        inputs = ctx.saved_tensors[: len(plan.inputs)]
         if not plan.unchanged():
             raise StaleGraphError(
                 "backward: parameters of the model were replaced since the forward pass; run the forward again"

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from operator import itemgetter
+from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -17,10 +18,12 @@ class CopyWatch:
     element through ``p.data`` may not be. Backends that do not copy have nothing to watch.
     """
 
-    _PROBES = 16
+    _PROBES = 4
 
     def __init__(self, parameters: list[Tensor]) -> None:
         self._parameters = parameters
+        # Inference tensors have no version, and may only be changed in inference mode.
+        self._versioned = [p for p in parameters if not p.is_inference()]
         self._probes = [_probe(p, self._PROBES) for p in parameters]
         self._seen = self._read()
 
@@ -34,18 +37,18 @@ class CopyWatch:
         return self._read() != self._seen
 
     def _read(self) -> list[object]:
-        return [
-            *(None if p.is_inference() else p._version for p in self._parameters),
-            *(pick(memory) for pick, memory in self._probes),
-        ]
+        # Lists, not generators: this runs on every call.
+        return [[p._version for p in self._versioned], [pick(memory) for pick, memory in self._probes]]
 
 
-def _probe(parameter: Tensor, count: int) -> tuple[itemgetter[tuple[int, ...]], memoryview]:
+def _probe(parameter: Tensor, count: int) -> tuple[Callable[[memoryview], Any], memoryview]:
     """A cheap reader of ``count`` values spread over the parameter, as raw bits (NaN equals itself)."""
     integers = {2: torch.int16, 4: torch.int32, 8: torch.int64}[parameter.element_size()]
-    values = parameter.detach().view(integers).numpy()
+    values = parameter.detach().view(integers)
+    if not values.is_contiguous():
+        values = values.t()
+    # `view` refuses to copy: a copy would never change.
+    memory = values.view(-1).numpy().data
     # An odd step visits every column sooner or later, a power of two would stay in a few.
-    step = max(1, values.size // count) | 1
-    spread = [i * step % values.size for i in range(count)]
-    places = [tuple(int(i) for i in np.unravel_index(place, values.shape)) for place in spread]
-    return itemgetter(*places), values.data
+    step = max(1, len(memory) // count) | 1
+    return itemgetter(*(i * step % len(memory) for i in range(count))), memory

@@ -90,7 +90,7 @@ class Engine:
         Raises the errors of `check_inputs`, and FallbackError if ``on_fallback="raise"``.
         """
         try:
-            prepared = self._admit(model, arguments)
+            prepared = self.admit(model, arguments)
             wants_states = bool(hidden_states_wanted(model, arguments))
             pooled_only = pooled_only and not wants_states and model.pooler is not None
             inputs = check_inputs(arguments, prepared.weights.spec, prepared.weights.embeddings.word.device)
@@ -125,7 +125,7 @@ class Engine:
     def probe(self, model: nn.Module, arguments: Mapping[str, Any], pooled_only: bool) -> Call:
         """The path that a call with these arguments would take, without running or counting it."""
         try:
-            weights = self._admit(model, arguments).weights
+            weights = self.admit(model, arguments).weights
             wants_states = bool(hidden_states_wanted(model, arguments))
             pooled_only = pooled_only and not wants_states and model.pooler is not None
             inputs = check_inputs(arguments, weights.spec, weights.embeddings.word.device)
@@ -138,7 +138,7 @@ class Engine:
         self.last = call
         return count(call, self.counts)
 
-    def _admit(self, model: nn.Module, arguments: Mapping[str, Any]) -> _Prepared:
+    def admit(self, model: nn.Module, arguments: Mapping[str, Any]) -> _Prepared:
         """The prepared weights if this call may take the fast path. Raises Refused with the reason if not."""
         reason = (
             ("training mode" if model.training else None) or guard.ambient_reason() or argument_reason(model, arguments)

@@ -73,7 +73,8 @@ def differentiable(
         return (output.last_hidden_state, *states[:-1])
 
     visible = None if computed is None or pooled_only else computed.unsqueeze(2)
-    return with_gradients(Recomputation(run, recompute, tuple(wanted), snapshot.same_objects, visible))
+    kept = tuple(value for value in arguments.values() if isinstance(value, Tensor))
+    return with_gradients(Recomputation(run, recompute, tuple(wanted), kept, snapshot.same_objects, visible))
 
 
 class _EvalMode:

@@ -129,6 +129,8 @@ def _check_parameters(model: Any) -> None:
             raise Refused(f"{name} is {parameter.dtype}, word_embeddings {first.dtype}")
         if parameter.layout is not torch.strided:
             raise Refused(f"{name} is {parameter.layout}")
+        if parameter.dim() == 2 and not (parameter.is_contiguous() or parameter.t().is_contiguous()):
+            raise Refused(f"{name} has strides {parameter.stride()}")
 
 
 def _is_inert(hook: Any) -> bool:

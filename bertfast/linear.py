@@ -15,7 +15,7 @@ from torch import Tensor
 
 from bertfast.ops import bias_gelu, residual_layer_norm
 
-_CHOICES = ("auto", "blas", "onednn", "portable")
+_CHOICES = ("auto", "blas", "onednn", "mixed", "portable")
 
 
 @dataclass(frozen=True)
@@ -83,11 +83,7 @@ class BlasLinear:
         return torch.addmm(self.bias, x, self.weight_t, out=out)
 
     def activated(self, x: Tensor, activation: str, out: Tensor | None = None) -> Tensor:
-        y = self(x, out)
-        if activation == "relu":
-            return y.relu_()
-        torch.ops.aten.gelu_(y, approximate="tanh" if activation == "tanh" else "none")
-        return y
+        return _activate_(self(x, out), activation)
 
     def add_norm(self, x: Tensor, residual: Tensor, norm: Norm) -> Tensor:
         return residual_layer_norm(self(x), residual, norm.weight, norm.bias, norm.eps)
@@ -115,6 +111,9 @@ class OneDnnLinear:
     def activated(self, x: Tensor, activation: str, out: Tensor | None = None) -> Tensor:
         if activation == "relu":
             return self._run(x, "relu", "")
+        if not _has_avx512():
+            # oneDNN's fused erf then costs half as much as the product itself (benchmarks/bench_linear.py).
+            return _activate_(self(x), activation)
         return self._run(x, "gelu", "tanh" if activation == "tanh" else "none")
 
     def add_norm(self, x: Tensor, residual: Tensor, norm: Norm) -> Tensor:
@@ -127,20 +126,49 @@ class OneDnnLinear:
         )
 
 
+class MixedLinear:
+    """oneDNN's packed copy for few rows, where reading the weight is the work; the BLAS in place for many."""
+
+    name = "onednn+blas"
+    copies_weight = True
+
+    # On AVX2, 32 rows are 12 % faster by oneDNN, 128 rows equal, 1024 rows 9 % faster by MKL (bench_encoder.py with
+    # BERTFAST_CPU_LINEAR=onednn and =blas).
+    _FEW_ROWS = 128
+
+    def __init__(self, weight: Tensor, bias: Tensor) -> None:
+        self._few, self._many = OneDnnLinear(weight, bias), BlasLinear(weight, bias)
+
+    def __call__(self, x: Tensor, out: Tensor | None = None) -> Tensor:
+        return self._for(x)(x, out)
+
+    def activated(self, x: Tensor, activation: str, out: Tensor | None = None) -> Tensor:
+        return self._for(x).activated(x, activation, out)
+
+    def add_norm(self, x: Tensor, residual: Tensor, norm: Norm) -> Tensor:
+        return self._for(x).add_norm(x, residual, norm)
+
+    def _for(self, x: Tensor) -> OneDnnLinear | BlasLinear:
+        return self._few if x.shape[0] <= self._FEW_ROWS else self._many
+
+
 def select_linear(device: torch.device, dtype: torch.dtype) -> type[Linear]:
     """The backend for weights of this device and dtype.
 
-    ``BERTFAST_CPU_LINEAR`` = ``auto`` (default), ``blas``, ``onednn`` or ``portable`` overrides the choice on a CPU.
-    Raises ValueError for any other value.
+    ``BERTFAST_CPU_LINEAR`` = ``auto`` (default), ``blas``, ``onednn``, ``mixed`` or ``portable`` overrides the choice
+    on a CPU; a dtype that oneDNN does not take runs on ``blas``. Raises ValueError for any other value.
     """
     choice = os.environ.get("BERTFAST_CPU_LINEAR", "auto")
     if choice not in _CHOICES:
         raise ValueError(f"BERTFAST_CPU_LINEAR={choice!r}: expected one of {', '.join(_CHOICES)}")
     if device.type != "cpu" or choice == "portable":
         return PortableLinear
-    if choice == "onednn" or (choice == "auto" and _onednn_is_faster()):
-        return OneDnnLinear if _onednn_takes(dtype) else BlasLinear
-    return BlasLinear
+    if choice == "blas" or not _onednn_takes(dtype):
+        return BlasLinear
+    # Chosen by instruction set, not by timing: the same machine must give the same bits on every run.
+    if choice == "onednn" or (choice == "auto" and _has_avx512()):
+        return OneDnnLinear
+    return MixedLinear
 
 
 def _onednn_takes(dtype: torch.dtype) -> bool:
@@ -151,7 +179,13 @@ def _onednn_takes(dtype: torch.dtype) -> bool:
     return dtype == torch.float32
 
 
-def _onednn_is_faster() -> bool:
-    # Chosen by instruction set, not by timing: the same machine must give the same bits on every run.
-    # Without AVX-512 oneDNN's fused erf costs half as much as the product itself (benchmarks/bench_linear.py).
+def _has_avx512() -> bool:
     return torch.backends.cpu.get_cpu_capability().startswith("AVX512")
+
+
+def _activate_(y: Tensor, activation: str) -> Tensor:
+    """Apply the activation in place."""
+    if activation == "relu":
+        return y.relu_()
+    torch.ops.aten.gelu_(y, approximate="tanh" if activation == "tanh" else "none")
+    return y
