@@ -58,10 +58,16 @@ def _tensor_reason(name: str, value: Tensor) -> str | None:
 def _shape_reason(arguments: Mapping[str, Any]) -> str | None:
     """Shapes that some versions of transformers broadcast and others refuse are left to the installed one."""
     mask = arguments.get("attention_mask")
-    if isinstance(mask, Tensor) and mask.dim() != 2:
-        return f"{mask.dim()}-D attention_mask"
+    if isinstance(mask, Tensor) and (mask.dim() != 2 or mask.shape[0] == 1 < _batch_size(arguments)):
+        return f"attention_mask of shape {list(mask.shape)}"
     for name in ("token_type_ids", "position_ids"):
         ids = arguments.get(name)
         if isinstance(ids, Tensor) and (ids.dim() != 2 or ids.shape[1] == 1):
             return f"{name} of shape {list(ids.shape)}"
     return None
+
+
+def _batch_size(arguments: Mapping[str, Any]) -> int:
+    given = arguments.get("input_ids")
+    given = arguments.get("inputs_embeds") if given is None else given
+    return given.shape[0] if isinstance(given, Tensor) and given.dim() > 0 else 0

@@ -6,6 +6,7 @@ import logging
 import threading
 from collections import Counter
 from collections.abc import Callable, Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,9 +15,11 @@ from torch import Tensor, nn
 
 from bertfast import compat, guard
 from bertfast.arguments import argument_reason, hidden_states_wanted
+from bertfast.autograd import StockForward, differentiable
 from bertfast.errors import FallbackError
 from bertfast.families import Refused
-from bertfast.forward import differentiable, fast_forward
+from bertfast.families import bert as family
+from bertfast.forward import fast_forward
 from bertfast.inputs import EncoderInputs, check_inputs
 from bertfast.packing import PackedBatch, pack, pack_dense
 from bertfast.reporting import FAST, STOCK, Call, count, logger
@@ -43,6 +46,18 @@ class Options:
             value = getattr(self, name)
             if value not in allowed:
                 raise ValueError(f"{name}={value!r}: expected one of {', '.join(allowed)}")
+
+
+#: Set while `bertfast.explain` asks which path a call would take.
+PROBING: ContextVar[bool] = ContextVar("bertfast_probing", default=False)
+
+
+class Probed(BaseException):
+    """Ends a call that was only asked about, when its first encoder has decided."""
+
+    def __init__(self, engine: Engine, call: Call) -> None:
+        super().__init__(call)
+        self.engine, self.call = engine, call
 
 
 @dataclass(frozen=True)
@@ -92,18 +107,24 @@ class Engine:
         try:
             prepared = self.admit(model, arguments)
             wants_states = bool(hidden_states_wanted(model, arguments))
-            pooled_only = pooled_only and not wants_states and model.pooler is not None
+            pooled_only = pooled_only and not wants_states and family.reads_first_token(model.pooler)
             inputs = check_inputs(arguments, prepared.weights.spec, prepared.weights.embeddings.word.device)
             batch, computed = self._pack(inputs, prepared.weights, pooled_only)
         except Refused as refusal:
             self.fall_back(model, str(refusal))
             return NotImplemented
+        call = Call(FAST, None, *_token_counts(inputs, batch), first_token_only=pooled_only)
+        if PROBING.get():
+            raise Probed(self, call)
         run = fast_forward(prepared.weights, inputs, batch, pooled_only, wants_states)
         if torch.is_grad_enabled():
-            outputs = differentiable(model, stock, arguments, prepared.snapshot, run, computed, pooled_only)
+            visible = None if computed is None or pooled_only else computed.unsqueeze(2)
+            mask = inputs.attention_mask
+            kept = arguments if mask is None else {**arguments, "attention_mask": mask.clone()}
+            outputs = differentiable(run, StockForward(model, stock, kept, prepared.snapshot, pooled_only, visible))
         else:
             outputs = run()
-        self._record(Call(FAST, None, *_token_counts(inputs, batch), first_token_only=pooled_only))
+        self._record(call)
         pooled = None if model.pooler is None else model.pooler(outputs[0])
         # The last hidden state is one object, as stock returns it.
         states = (*outputs[1:], outputs[0]) if wants_states else None
@@ -112,7 +133,10 @@ class Engine:
 
     def fall_back(self, model: nn.Module, reason: str) -> None:
         """Count a call that stock transformers will run, and say so once per reason; raises if that was asked for."""
-        new = self._record(Call(STOCK, reason))
+        call = Call(STOCK, reason)
+        if PROBING.get():
+            raise Probed(self, call)
+        new = self._record(call)
         if self.options.on_fallback == "raise":
             raise FallbackError(
                 f"{type(model).__name__} would run stock transformers ({reason}), and on_fallback is 'raise'"
@@ -121,18 +145,6 @@ class Engine:
             # Fine-tuning is no surprise; anything else the user will want to know.
             level = logging.INFO if reason.startswith("training") else logging.WARNING
             logger.log(level, "%s runs stock transformers: %s", type(model).__name__, reason)
-
-    def probe(self, model: nn.Module, arguments: Mapping[str, Any], pooled_only: bool) -> Call:
-        """The path that a call with these arguments would take, without running or counting it."""
-        try:
-            weights = self.admit(model, arguments).weights
-            wants_states = bool(hidden_states_wanted(model, arguments))
-            pooled_only = pooled_only and not wants_states and model.pooler is not None
-            inputs = check_inputs(arguments, weights.spec, weights.embeddings.word.device)
-            batch, _ = self._pack(inputs, weights, pooled_only)
-        except Refused as refusal:
-            return Call(STOCK, str(refusal))
-        return Call(FAST, None, *_token_counts(inputs, batch), first_token_only=pooled_only)
 
     def _record(self, call: Call) -> bool:
         self.last = call
@@ -161,7 +173,6 @@ class Engine:
             with torch.inference_mode(False), torch.no_grad():
                 spec, snapshot = guard.inspect_model(model)
                 weights = build_weights(spec, snapshot.parameters)
-                snapshot.mark_layouts()
             self._prepared = _Prepared(snapshot, weights)
             return self._prepared
 

@@ -1,16 +1,13 @@
-"""One fast forward: from checked inputs to outputs in the padded layout, with or without a graph."""
+"""One fast forward: from checked inputs to outputs in the padded layout."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from bertfast.autograd import Recomputation, with_gradients
 from bertfast.encoder import PackedTokens, encode, encode_first, encode_last
-from bertfast.guard import Snapshot
 from bertfast.inputs import EncoderInputs
 from bertfast.packing import PackedBatch
 from bertfast.weights import EncoderWeights
@@ -44,49 +41,3 @@ def packed_tokens(weights: EncoderWeights, inputs: EncoderInputs, batch: PackedB
     table = inputs.inputs_embeds.detach().reshape(-1, weights.spec.hidden_size)
     rows = torch.arange(len(table), device=table.device)
     return PackedTokens(rows if batch.indices is None else batch.indices, token_types, columns, table)
-
-
-def differentiable(
-    model: nn.Module,
-    stock: Callable[..., Any],
-    arguments: Mapping[str, Any],
-    snapshot: Snapshot,
-    run: Callable[[], tuple[Tensor, ...]],
-    computed: Tensor | None,
-    pooled_only: bool,
-) -> tuple[Tensor, ...]:
-    """The outputs of ``run``, with stock's backward if anything requires gradients."""
-    wanted = [p for p in snapshot.parameters.values() if p.requires_grad]
-    embeds = arguments.get("inputs_embeds")
-    if embeds is not None and embeds.requires_grad:
-        wanted.append(embeds)
-    if not wanted:
-        with torch.no_grad():
-            return run()
-
-    def recompute() -> tuple[Tensor, ...]:
-        with _EvalMode(model):
-            output = stock(model, **{**arguments, "return_dict": True})
-        if pooled_only:
-            return (output.last_hidden_state[:, :1],)
-        states = output.hidden_states or ()
-        return (output.last_hidden_state, *states[:-1])
-
-    visible = None if computed is None or pooled_only else computed.unsqueeze(2)
-    kept = tuple(value for value in arguments.values() if isinstance(value, Tensor))
-    return with_gradients(Recomputation(run, recompute, tuple(wanted), kept, snapshot.same_objects, visible))
-
-
-class _EvalMode:
-    """The forward that is being repeated ran in eval mode; a script may have called ``train()`` since."""
-
-    def __init__(self, model: nn.Module) -> None:
-        self._training = [m for m in model.modules() if m.training]
-
-    def __enter__(self) -> None:
-        for module in self._training:
-            module.training = False
-
-    def __exit__(self, *_: object) -> None:
-        for module in self._training:
-            module.training = True

@@ -13,7 +13,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd import forward_ad
 from torch.nn.modules import module as torch_module
+from torch.overrides import _get_current_function_mode_stack
+from torch.utils._device import DeviceContext
 
 from bertfast.families import Refused
 from bertfast.families import bert as family
@@ -29,11 +32,15 @@ class Snapshot:
     def __init__(self, model: Any, modules: Mapping[str, nn.Module], parameters: Mapping[str, nn.Parameter]):
         self.parameters = parameters
         inner = list(modules.values())
-        self._owners = [m.__dict__ for m in (model, *inner)]
+        self._random = [m.__dict__ for m in inner if family.random_in_training(m)]
+        self._modules = inner
+        self._types = list(map(type, inner))
         hooks = [m.__dict__[kind] for m in inner for kind in _HOOKS]
         # Most modules have no hook at all, and `any` over empty dicts is the cheapest question there is.
         self._hookless = [found for found in hooks if not found]
-        self._sized = [model.config.__dict__, *(m.__dict__ for m in inner), *(found for found in hooks if found)]
+        # A list of layers is iterated over; what is added to other modules is never called.
+        self._sized = [m._modules for m in inner if isinstance(m, nn.ModuleList)]
+        self._sized += [model.config.__dict__, *(m.__dict__ for m in inner), *(found for found in hooks if found)]
         self._sizes = [len(found) for found in self._sized]
         slots: list[tuple[dict[str, Any], str]] = []
         for module in (model, *inner):
@@ -50,11 +57,6 @@ class Snapshot:
         self._square = [p for p in self._tensors if p.dim() == 2 and p.shape[0] == p.shape[1]]
         self._buffers = [b for m in inner for b in m._buffers.values() if b is not None]
         self._buffer_versions = self._versions()
-        self._layouts: list[Any] = []
-        self.mark_layouts()
-
-    def mark_layouts(self) -> None:
-        """Remember where the parameters' memory is now, after the weights have been put in place."""
         self._layouts = self._current_layouts()
 
     def holds(self) -> bool:
@@ -62,6 +64,7 @@ class Snapshot:
         return (
             not any(self._hookless)
             and list(map(len, self._sized)) == self._sizes
+            and list(map(type, self._modules)) == self._types
             and self.same_objects()
             and self._current_layouts() == self._layouts
             and self._versions() == self._buffer_versions
@@ -75,11 +78,12 @@ class Snapshot:
             return False
 
     def training(self) -> bool:
-        """Whether the model or any of its modules is in training mode."""
-        return any([owner["training"] for owner in self._owners])
+        """Whether any module that training mode makes random is in training mode."""
+        return any([owner["training"] for owner in self._random])
 
     def _current_layouts(self) -> list[Any]:
-        return [*map(Tensor.data_ptr, self._tensors), *map(Tensor.is_contiguous, self._square)]
+        addresses = [*map(Tensor.data_ptr, self._tensors), *map(Tensor.data_ptr, self._buffers)]
+        return [addresses, *map(Tensor.is_contiguous, self._square)]
 
     def _versions(self) -> list[int | None]:
         return [None if b.is_inference() else b._version for b in self._buffers]
@@ -111,9 +115,6 @@ def inspect_model(model: nn.Module) -> tuple[EncoderSpec, Snapshot]:
     spec = family.describe(model)
     names = family.parameter_names(spec)
     parameters = {role: model.get_parameter(name) for role, name in names.items()}
-    found = {name for name, _ in model.named_parameters(remove_duplicate=False) if not name.startswith("pooler.")}
-    for name in found ^ set(names.values()):
-        raise Refused(f"{name}: {'unexpected' if name in found else 'missing'} parameter")
     return spec, Snapshot(model, modules, parameters)
 
 
@@ -152,6 +153,12 @@ def ambient_reason() -> str | None:
         return "functorch"
     if torch.is_autocast_enabled("cpu"):
         return "autocast"
+    if forward_ad._current_level >= 0:
+        return "forward-mode differentiation"
+    if torch._C._len_torch_function_stack() > 0 and not all(
+        isinstance(mode, DeviceContext) for mode in _get_current_function_mode_stack()
+    ):
+        return "a torch function mode"
     if (
         torch_module._global_forward_hooks
         or torch_module._global_forward_pre_hooks
@@ -159,4 +166,4 @@ def ambient_reason() -> str | None:
         or torch_module._global_backward_pre_hooks
     ):
         return "global module hooks"
-    return None
+    return family.replaced_code()

@@ -56,7 +56,7 @@ def check_inputs(arguments: Mapping[str, Any], spec: EncoderSpec, device: torch.
         raise InputShapeError(f"inputs: expected at least one text of one token, got a batch of {list(size)}")
 
     position_ids = _check_grid("position_ids", arguments.get("position_ids"), size, device)
-    if padded_len > spec.max_positions:
+    if position_ids is None and padded_len > spec.max_positions:
         raise InputShapeError(
             f"inputs: {padded_len} tokens, but the model has positions for {spec.max_positions}; truncate the "
             f"texts (tokenizer(..., truncation=True, max_length={spec.max_positions}))"

@@ -6,7 +6,9 @@ This is where devices part ways: `select_linear` chooses a backend once, when th
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Protocol
 
 import torch
@@ -28,12 +30,15 @@ class Norm:
 
 
 class Linear(Protocol):
-    """``y = x W^T + b`` and the two things an encoder does with ``y``. x: [T, K]; W: [M, K]; b: [M]."""
+    """``y = x W^T + b`` and the two things an encoder does with ``y``. x: [T, K]; W: [M, K]; b: [M].
+
+    W and b are given in parts, one under the other, as a model holds Q, K and V.
+    """
 
     name: str
     copies_weight: bool
 
-    def __init__(self, weight: Tensor, bias: Tensor) -> None: ...
+    def __init__(self, weights: Sequence[Tensor], biases: Sequence[Tensor]) -> None: ...
 
     def __call__(self, x: Tensor, out: Tensor | None = None) -> Tensor:
         """``y``: [T, M]. ``out`` offers memory for the result; a backend may ignore it."""
@@ -51,14 +56,16 @@ class PortableLinear:
     name = "portable"
     copies_weight = False
 
-    def __init__(self, weight: Tensor, bias: Tensor) -> None:
-        self.weight, self.bias = weight, bias
+    def __init__(self, weights: Sequence[Tensor], biases: Sequence[Tensor]) -> None:
+        self.parts = list(zip(weights, biases, strict=True))
 
     def __call__(self, x: Tensor, out: Tensor | None = None) -> Tensor:
-        return F.linear(x, self.weight, self.bias)
+        results = [F.linear(x, weight, bias) for weight, bias in self.parts]
+        return results[0] if len(results) == 1 else torch.cat(results, 1)
 
     def activated(self, x: Tensor, activation: str, out: Tensor | None = None) -> Tensor:
-        return bias_gelu(F.linear(x, self.weight), self.bias, activation)
+        results = [bias_gelu(F.linear(x, weight), bias, activation) for weight, bias in self.parts]
+        return results[0] if len(results) == 1 else torch.cat(results, 1)
 
     def add_norm(self, x: Tensor, residual: Tensor, norm: Norm) -> Tensor:
         return residual_layer_norm(self(x), residual, norm.weight, norm.bias, norm.eps)
@@ -67,20 +74,26 @@ class PortableLinear:
 class BlasLinear:
     """The BLAS that torch was built with (MKL on x86), into memory that the layers reuse.
 
-    The weights are read where they are: no copy, so nothing can go stale. Large fresh outputs would cost
-    page faults, 7 % of a BERT-base forward at 8x128 (benchmarks/bench_linear.py).
+    The weights are read where they are: no copy, so nothing can go stale. Large fresh outputs would cost page faults.
     """
 
     name = "blas"
     copies_weight = False
 
-    def __init__(self, weight: Tensor, bias: Tensor) -> None:
-        self.weight_t, self.bias = weight.t(), bias
+    def __init__(self, weights: Sequence[Tensor], biases: Sequence[Tensor]) -> None:
+        ends = list(accumulate(len(bias) for bias in biases))
+        self._parts = [
+            (weight.t(), bias, slice(end - len(bias), end))
+            for weight, bias, end in zip(weights, biases, ends, strict=True)
+        ]
+        self._width = ends[-1]
 
     def __call__(self, x: Tensor, out: Tensor | None = None) -> Tensor:
         if out is None:
-            return torch.addmm(self.bias, x, self.weight_t)
-        return torch.addmm(self.bias, x, self.weight_t, out=out)
+            out = x.new_empty((x.shape[0], self._width))
+        for weight_t, bias, columns in self._parts:
+            torch.addmm(bias, x, weight_t, out=out[:, columns])
+        return out
 
     def activated(self, x: Tensor, activation: str, out: Tensor | None = None) -> Tensor:
         return _activate_(self(x, out), activation)
@@ -92,7 +105,7 @@ class BlasLinear:
 class OneDnnLinear:
     """oneDNN with weights reordered once, activation and residual fused into the product.
 
-    It keeps a copy of each weight in oneDNN's blocked layout, so its owner must watch for changes.
+    It keeps a copy of its parts as one matrix in oneDNN's blocked layout, so its owner must watch for changes.
     """
 
     name = "onednn"
@@ -101,9 +114,9 @@ class OneDnnLinear:
     # oneDNN blocks the weight for an expected number of rows; 256 suits both short and long batches.
     _ROWS_HINT = 256
 
-    def __init__(self, weight: Tensor, bias: Tensor) -> None:
-        self.packed = torch.ops.mkldnn._reorder_linear_weight(weight.contiguous(), self._ROWS_HINT)
-        self.bias = bias
+    def __init__(self, weights: Sequence[Tensor], biases: Sequence[Tensor]) -> None:
+        self.packed = torch.ops.mkldnn._reorder_linear_weight(torch.cat(tuple(weights)), self._ROWS_HINT)
+        self.bias = torch.cat(tuple(biases))
 
     def __call__(self, x: Tensor, out: Tensor | None = None) -> Tensor:
         return self._run(x, "none", "")
@@ -136,8 +149,8 @@ class MixedLinear:
     # BERTFAST_CPU_LINEAR=onednn and =blas).
     _FEW_ROWS = 128
 
-    def __init__(self, weight: Tensor, bias: Tensor) -> None:
-        self._few, self._many = OneDnnLinear(weight, bias), BlasLinear(weight, bias)
+    def __init__(self, weights: Sequence[Tensor], biases: Sequence[Tensor]) -> None:
+        self._few, self._many = OneDnnLinear(weights, biases), BlasLinear(weights, biases)
 
     def __call__(self, x: Tensor, out: Tensor | None = None) -> Tensor:
         return self._for(x)(x, out)

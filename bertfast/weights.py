@@ -1,10 +1,9 @@
-"""The weights as the encoder wants them: Q, K and V as one matrix, each dense layer behind its backend."""
+"""The weights as the encoder wants them: named by role, Q, K and V as one layer, each layer behind its backend."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -89,59 +88,48 @@ class EncoderWeights:
 def build_weights(spec: EncoderSpec, parameters: Mapping[str, torch.nn.Parameter]) -> EncoderWeights:
     """Prepare a model's parameters, named by role (see `parameter_roles`).
 
-    Q, K and V are moved into one storage, each parameter becoming a view of it: nothing is held twice and edits of
-    a parameter are edits of the matrix that is multiplied. Raises ValueError for a role that is missing or unknown.
+    The parameters stay where they are: others may hold their memory (a state dict, an optimizer's flat buffer, a
+    second model). Raises ValueError for a role that is missing or unknown.
     """
     roles = parameter_roles(spec)
     missing, unknown = roles.keys() - parameters.keys(), parameters.keys() - roles.keys()
     if missing or unknown:
         raise ValueError(f"weights: missing {sorted(missing)}, unknown {sorted(unknown)}")
-    word = parameters["embeddings.word"]
-    linear = select_linear(word.device, word.dtype)
     tensors = {role: parameter.detach() for role, parameter in parameters.items()}
-    copied: list[Tensor] = []
-    for layer in range(spec.num_layers):
-        for part in ("weight", "bias"):
-            parts = [parameters[f"layers.{layer}.{name}.{part}"] for name in ("query", "key", "value")]
-            joined, is_copy = _joined(parts)
-            tensors[f"layers.{layer}.qkv.{part}"] = joined
-            copied += parts if is_copy else []
-    if linear.copies_weight:
-        copied += [p for role, p in parameters.items() if role.startswith("layers.") and p.dim() == 2]
+    word = tensors["embeddings.word"]
+    linear = select_linear(word.device, word.dtype)
+    copied = [
+        p for role, p in tensors.items() if linear.copies_weight and role.startswith("layers.") and "norm" not in role
+    ]
 
     def norm(prefix: str) -> Norm:
         return Norm(tensors[f"{prefix}.weight"], tensors[f"{prefix}.bias"], spec.eps)
 
-    def dense(prefix: str) -> Linear:
-        return linear(tensors[f"{prefix}.weight"], tensors[f"{prefix}.bias"])
+    def dense(prefix: str, *names: str) -> Linear:
+        layers = [f"{prefix}.{name}" for name in names]
+        return linear([tensors[f"{layer}.weight"] for layer in layers], [tensors[f"{layer}.bias"] for layer in layers])
 
     layers = tuple(
         LayerWeights(
-            qkv=dense(f"layers.{i}.qkv"),
-            attention_output=dense(f"layers.{i}.attention_output"),
-            attention_norm=norm(f"layers.{i}.attention_norm"),
-            intermediate=dense(f"layers.{i}.intermediate"),
-            output=dense(f"layers.{i}.output"),
-            output_norm=norm(f"layers.{i}.output_norm"),
+            qkv=dense(prefix, "query", "key", "value"),
+            attention_output=dense(prefix, "attention_output"),
+            attention_norm=norm(f"{prefix}.attention_norm"),
+            intermediate=dense(prefix, "intermediate"),
+            output=dense(prefix, "output"),
+            output_norm=norm(f"{prefix}.output_norm"),
         )
-        for i in range(spec.num_layers)
+        for prefix in (f"layers.{i}" for i in range(spec.num_layers))
     )
-    last, h = f"layers.{spec.num_layers - 1}.qkv", spec.hidden_size
-    last_weight, last_bias = tensors[f"{last}.weight"], tensors[f"{last}.bias"]
+    last = f"layers.{spec.num_layers - 1}"
     return EncoderWeights(
         spec=spec,
         embeddings=EmbeddingWeights(
-            tensors["embeddings.word"],
-            tensors["embeddings.token_type"],
-            tensors["embeddings.position"],
-            norm("embeddings.norm"),
+            word, tensors["embeddings.token_type"], tensors["embeddings.position"], norm("embeddings.norm")
         ),
         layers=layers,
-        first_token=FirstTokenWeights(
-            query=linear(last_weight[:h], last_bias[:h]), key_value=linear(last_weight[h:], last_bias[h:])
-        ),
+        first_token=FirstTokenWeights(query=dense(last, "query"), key_value=dense(last, "key", "value")),
         backend=linear.name,
-        copies=CopyWatch([p.detach() for p in copied]),
+        copies=CopyWatch(copied),
     )
 
 
@@ -171,22 +159,3 @@ def parameter_roles(spec: EncoderSpec) -> dict[str, tuple[int, ...]]:
             roles[f"layers.{layer}.{name}.weight"] = (h,)
             roles[f"layers.{layer}.{name}.bias"] = (h,)
     return roles
-
-
-def _joined(parts: list[torch.nn.Parameter]) -> tuple[Tensor, bool]:
-    """The parts, one under the other, and whether that is a copy. parts: three of [H, ...] -> [3H, ...]."""
-    first = parts[0]
-    bytes_each = first.numel() * first.element_size()
-    if all(p.is_contiguous() for p in parts) and all(
-        a.untyped_storage().data_ptr() == b.untyped_storage().data_ptr() and b.data_ptr() - a.data_ptr() == bytes_each
-        for a, b in pairwise(parts)
-    ):
-        size = (len(parts) * first.shape[0], *first.shape[1:])
-        return first.detach().as_strided(size, first.stride()), False
-    joined = torch.cat([p.detach() for p in parts])
-    if any(p.is_shared() or p.is_inference() for p in parts):
-        # Other processes may hold this memory: moving the parameters would part them from this model.
-        return joined, True
-    for parameter, view in zip(parts, joined.chunk(len(parts)), strict=True):
-        parameter.data = view
-    return joined, False

@@ -8,10 +8,30 @@ from typing import Any
 import torch
 from torch import nn
 from transformers import activations
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from transformers.models.bert import modeling_bert as hf
 
 from bertfast.families import Refused
 from bertfast.weights import EncoderSpec, parameter_roles
+
+# What the fast path stands in for. Another library may have replaced one of them since.
+_FORWARDS = {
+    kind: kind.forward
+    for kind in (
+        hf.BertEmbeddings,
+        hf.BertEncoder,
+        hf.BertLayer,
+        hf.BertAttention,
+        hf.BertSelfAttention,
+        hf.BertSelfOutput,
+        hf.BertIntermediate,
+        hf.BertOutput,
+        nn.Linear,
+        nn.LayerNorm,
+        nn.Embedding,
+    )
+}
+_ATTENTION = {name: ALL_ATTENTION_FUNCTIONS.get(name) for name in ("sdpa", "eager")}
 
 # transformers 4.57 has one attention class per implementation, 5.x has one for all.
 _SELF_ATTENTION = (hf.BertSelfAttention, getattr(hf, "BertSdpaSelfAttention", hf.BertSelfAttention))
@@ -92,11 +112,25 @@ def parameter_names(spec: EncoderSpec) -> dict[str, str]:
     return names
 
 
+def random_in_training(module: nn.Module) -> bool:
+    """Whether this module's ``training`` flag can change what the encoder computes."""
+    return isinstance(module, nn.Dropout | hf.BertLayer | hf.BertSelfAttention)
+
+
+def reads_first_token(pooler: Any) -> bool:
+    """Whether this is stock's own pooler, unwatched: then nobody sees the other tokens."""
+    return type(pooler) is hf.BertPooler and not any(
+        "forward" in m.__dict__ or m._forward_hooks or m._forward_pre_hooks for m in pooler.modules()
+    )
+
+
 def constants(model: Any) -> Iterator[tuple[Any, str]]:
     """Attributes beside modules and parameters that the result depends on: (owner, attribute name)."""
     for name in _CONFIG:
         if name in model.config.__dict__:
             yield model.config, name
+    for table in (module for module in model.embeddings.modules() if isinstance(module, nn.Embedding)):
+        yield table, "max_norm"
     yield model.embeddings.LayerNorm, "eps"
     for layer in model.encoder.layer:
         yield layer, "is_decoder"
@@ -136,6 +170,17 @@ def describe(model: Any) -> EncoderSpec:
     return spec
 
 
+def replaced_code() -> str | None:
+    """Code of transformers or torch that the fast path stands in for, and that another library has replaced."""
+    for kind, forward in _FORWARDS.items():
+        if kind.forward is not forward:
+            return f"{kind.__name__}.forward has been replaced"
+    for name, function in _ATTENTION.items():
+        if ALL_ATTENTION_FUNCTIONS.get(name) is not function:
+            return f"attention function {name!r} has been replaced"
+    return None
+
+
 def check_config(model: Any) -> str | None:
     """What the config asks for that the fast path does not do, or None."""
     config = model.config
@@ -157,20 +202,21 @@ def _check_uniform(model: Any, spec: EncoderSpec, activation: type[nn.Module]) -
         "scaling": spec.scale,
         "is_causal": False,
         "eps": spec.eps,
+        "max_norm": None,
     }
     for module, name in constants(model):
         if module is not model.config and getattr(module, name) != expected[name]:
             raise Refused(f"{type(module).__name__}.{name}={getattr(module, name)!r}, not {expected[name]!r}")
     if any(type(layer.intermediate.intermediate_act_fn) is not activation for layer in model.encoder.layer):
         raise Refused("layers with different activations")
-    for table in (module for module in model.embeddings.modules() if isinstance(module, nn.Embedding)):
-        if table.max_norm is not None:
-            raise Refused("an embedding with max_norm")
     shapes = parameter_roles(spec)
-    for role, name in parameter_names(spec).items():
-        found = tuple(model.get_parameter(name).shape)
-        if found != shapes[role]:
-            raise Refused(f"{name} is {list(found)}, not {list(shapes[role])}")
+    names = parameter_names(spec)
+    found = {name: p for name, p in model.named_parameters(remove_duplicate=False) if not name.startswith("pooler.")}
+    for name in found.keys() ^ set(names.values()):
+        raise Refused(f"{name}: {'unexpected' if name in found else 'missing'} parameter")
+    for role, name in names.items():
+        if tuple(found[name].shape) != shapes[role]:
+            raise Refused(f"{name} is {list(found[name].shape)}, not {list(shapes[role])}")
 
 
 def _check_buffers(embeddings: Any, spec: EncoderSpec) -> None:

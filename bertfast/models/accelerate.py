@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from torch import nn
 from transformers.models.bert import modeling_bert as hf
 
-from bertfast.engine import Engine, Options
+from bertfast.engine import PROBING, Engine, Options, Probed
 from bertfast.errors import UnsupportedModelError
 from bertfast.models.bert import (
     ACCELERATED,
@@ -16,7 +16,6 @@ from bertfast.models.bert import (
     BertModel,
     engine_of,
     fast_forward,
-    named_arguments,
     reads_pooled_only,
 )
 from bertfast.reporting import Call, Report
@@ -96,11 +95,20 @@ def explain(model: Any, *args: Any, **kwargs: Any) -> Report:
     engine = engine_of(encoder)
     call = engine.last or Call("not called yet")
     if args or kwargs:
-        arguments = named_arguments(args, _encoder_arguments(kwargs))
-        if arguments is None:
-            raise TypeError(f"explain: arguments that {type(root).__name__} does not take")
-        call = engine.probe(encoder, arguments, type(root) in ACCELERATED.values() and _hides_padding(root))
+        engine, call = _probe(root, args, kwargs)
     return _report(encoder, engine, call)
+
+
+def _probe(root: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Engine, Call]:
+    """Run ``root`` up to its first encoder's decision."""
+    token = PROBING.set(True)
+    try:
+        root(*args, **kwargs)
+    except Probed as probed:
+        return probed.engine, probed.call
+    finally:
+        PROBING.reset(token)
+    raise UnsupportedModelError(f"{type(root).__name__} did not call its encoder for these inputs")
 
 
 def _report(encoder: nn.Module, engine: Engine, call: Call) -> Report:
@@ -137,12 +145,3 @@ def _encoders(root: nn.Module) -> Iterator[nn.Module]:
     for module in root.modules():
         if type(module) is BertModel or (patched and type(module) is hf.BertModel):
             yield module
-
-
-def _hides_padding(root: nn.Module) -> bool:
-    return isinstance(root, _POOLED_HEADS)
-
-
-def _encoder_arguments(kwargs: dict[str, Any]) -> dict[str, Any]:
-    """What a head passes on to its encoder."""
-    return {name: value for name, value in kwargs.items() if name not in ("labels", "next_sentence_label")}

@@ -58,6 +58,10 @@ def fast_forward(self: nn.Module, *args: Any, **kwargs: Any) -> Any:
     # Read once: an encoder that runs inside this one is another caller's.
     pooled_only = _pooled_only.get() is self and not self._forward_hooks
     engine = engine_of(self)
+    if type(self) not in (BertModel, hf.BertModel):
+        # A subclass may override any step of the way.
+        engine.fall_back(self, f"a subclass, {type(self).__name__}")
+        return STOCK_FORWARD(self, *args, **kwargs)
     arguments = named_arguments(args, kwargs)
     if arguments is None:
         engine.fall_back(self, "arguments that transformers refuses")
@@ -101,6 +105,11 @@ class _WithBert:
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.bert.__class__ = BertModel  # type: ignore[attr-defined]
+
+    def __init_subclass__(cls) -> None:
+        # Tools read a constructor's signature; it is still transformers' own.
+        stock = next(base for base in cls.__mro__ if base.__module__ == hf.__name__)
+        cls.__signature__ = inspect.signature(stock)  # type: ignore[attr-defined]
 
 
 class BertForPreTraining(_WithBert, hf.BertForPreTraining):

@@ -1,7 +1,7 @@
 """transformers' tokenizers, with the batch methods that version 5 has dropped.
 
-The classic tutorial script calls ``batch_encode_plus``. A class is made on demand for each tokenizer, under its own
-name, so that saving writes the usual ``tokenizer_class`` and unpickling finds it here again.
+The classic tutorial script calls ``batch_encode_plus``. A class is made on demand for each tokenizer class, under its
+own name, so that saving writes the usual ``tokenizer_class`` and unpickling finds it here again.
 """
 
 from __future__ import annotations
@@ -12,32 +12,55 @@ from typing import Any
 import transformers
 from transformers import PreTrainedTokenizerBase
 
+# The order of the options that transformers 4 takes by position, after the texts.
+_POSITIONAL = (
+    "add_special_tokens",
+    "padding",
+    "truncation",
+    "max_length",
+    "stride",
+    "is_split_into_words",
+    "pad_to_multiple_of",
+    "padding_side",
+    "return_tensors",
+    "return_token_type_ids",
+    "return_attention_mask",
+    "return_overflowing_tokens",
+    "return_special_tokens_mask",
+    "return_offsets_mapping",
+    "return_length",
+    "verbose",
+)
+
 
 class _BatchMethods:
     """``encode_plus`` and ``batch_encode_plus`` as transformers 4 has them."""
 
-    def encode_plus(self, text: Any, text_pair: Any = None, **kwargs: Any) -> Any:
-        """Encode one text or one pair; arguments as of calling the tokenizer."""
-        return self(text, text_pair, **kwargs)  # type: ignore[operator]
+    def encode_plus(self, text: Any, text_pair: Any = None, *options: Any, **kwargs: Any) -> Any:
+        """Encode one text or one pair; options as of calling the tokenizer."""
+        return self(text, text_pair, **_named(options, kwargs))  # type: ignore[operator]
 
-    def batch_encode_plus(self, batch_text_or_text_pairs: Any, **kwargs: Any) -> Any:
-        """Encode a list of texts, or of pairs of texts; arguments as of calling the tokenizer."""
-        batch = list(batch_text_or_text_pairs)
-        if batch and not kwargs.get("is_split_into_words") and all(_is_pair(item) for item in batch):
+    def batch_encode_plus(self, batch_text_or_text_pairs: Any, *options: Any, **kwargs: Any) -> Any:
+        """Encode a list of texts, or of pairs of texts; options as of calling the tokenizer."""
+        batch, named = list(batch_text_or_text_pairs), _named(options, kwargs)
+        if batch and not named.get("is_split_into_words") and all(_is_pair(item) for item in batch):
             first, second = (list(side) for side in zip(*batch, strict=True))
-            return self(first, second, **kwargs)  # type: ignore[operator]
-        return self(batch, **kwargs)  # type: ignore[operator]
+            return self(first, second, **named)  # type: ignore[operator]
+        return self(batch, **named)  # type: ignore[operator]
+
+
+def _named(options: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+    """Options by name. Raises TypeError for too many, or for one given twice."""
+    if len(options) > len(_POSITIONAL):
+        raise TypeError(f"expected at most {len(_POSITIONAL)} options by position, got {len(options)}")
+    named = dict(zip(_POSITIONAL, options, strict=False))
+    if twice := named.keys() & kwargs.keys():
+        raise TypeError(f"given by position and by name: {', '.join(sorted(twice))}")
+    return {**named, **kwargs}
 
 
 def _is_pair(item: Any) -> bool:
     return isinstance(item, tuple | list) and len(item) == 2 and all(isinstance(text, str) for text in item)
-
-
-def _with_batch_methods(tokenizer: Any) -> Any:
-    """Give a tokenizer the methods it lacks, in place."""
-    if not hasattr(type(tokenizer), "batch_encode_plus"):
-        tokenizer.__class__ = tokenizer_class(type(tokenizer).__name__)
-    return tokenizer
 
 
 class AutoTokenizer(transformers.AutoTokenizer):
@@ -46,32 +69,40 @@ class AutoTokenizer(transformers.AutoTokenizer):
     @classmethod
     def from_pretrained(cls, *args: Any, **kwargs: Any) -> Any:
         """As transformers' own."""
-        return _with_batch_methods(transformers.AutoTokenizer.from_pretrained(*args, **kwargs))
+        tokenizer = transformers.AutoTokenizer.from_pretrained(*args, **kwargs)
+        # A user's own class keeps its type: only transformers' classes can be found again by name.
+        if _stock_class(type(tokenizer).__name__) is type(tokenizer):
+            tokenizer.__class__ = _with_batch_methods(type(tokenizer))
+        return tokenizer
 
 
-_classes: dict[str, type] = {}
+_classes: dict[type, type] = {}
 
 
 def is_tokenizer(name: str) -> bool:
     """Whether transformers has a tokenizer class of this name."""
-    if name in _classes or name == "AutoTokenizer":
-        return True
-    if "Tokenizer" not in name:
-        return False
-    found = getattr(transformers, name, None)
-    return inspect.isclass(found) and issubclass(found, PreTrainedTokenizerBase)
+    return name == "AutoTokenizer" or _stock_class(name) is not None
 
 
 def tokenizer_class(name: str) -> type:
     """transformers' tokenizer class ``name``, with ``batch_encode_plus`` if it has none."""
-    if name == "AutoTokenizer":
-        return AutoTokenizer
-    if name not in _classes:
-        stock = getattr(transformers, name)
-        if hasattr(stock, "batch_encode_plus"):
-            return stock  # type: ignore[no-any-return]
-        _classes[name] = type(name, (_BatchMethods, stock), {"__module__": __name__, "__doc__": stock.__doc__})
-    return _classes[name]
+    stock = _stock_class(name)
+    return AutoTokenizer if stock is None else _with_batch_methods(stock)
+
+
+def _stock_class(name: str) -> type | None:
+    found = getattr(transformers, name, None) if "Tokenizer" in name else None
+    return found if inspect.isclass(found) and issubclass(found, PreTrainedTokenizerBase) else None
+
+
+def _with_batch_methods(stock: type) -> type:
+    # Version 5 has one class under several names (BertTokenizerFast is BertTokenizer), so classes are the keys.
+    if hasattr(stock, "batch_encode_plus"):
+        return stock
+    if stock not in _classes:
+        body = {"__module__": __name__, "__qualname__": stock.__qualname__, "__doc__": stock.__doc__}
+        _classes[stock] = type(stock.__name__, (_BatchMethods, stock), body)
+    return _classes[stock]
 
 
 def __getattr__(name: str) -> type:

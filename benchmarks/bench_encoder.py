@@ -1,0 +1,166 @@
+"""bertfast against transformers sdpa: BERT-base, float32, both in one interleaved run.
+
+    python benchmarks/bench_encoder.py [--rounds 7] [--threads 1] [--rows ragged,1x32] [--json FILE]
+
+Rows (tokens are random ids of a seeded batch with real lengths; the classification script runs without no_grad, as
+people write it):
+
+padded-512     two short texts padded to 512, BertForSequenceClassification: the classic script
+ragged         16 texts of 8 to 256 tokens (log-normal), padded to the longest, BertForSequenceClassification
+ragged-exact   the same texts, BertModel with pad_outputs="exact": padding is computed as stock does
+8x128 1x128 1x32   full batches, BertForSequenceClassification
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import transformers
+from timing import Worker, as_json, environment, interleaved
+from torch import Tensor
+
+import bertfast
+
+# Real texts of the two-text script: short sentences of 6 and 8 tokens with [CLS] and [SEP].
+SHORT_LENGTHS = (6, 8)
+# Draws 737 tokens in 1680 slots, 2.28 slots per token.
+SEED = 3
+
+
+@dataclass(frozen=True)
+class Row:
+    """One workload: lengths of its texts, the length they are padded to, and how the model is used."""
+
+    name: str
+    lengths: tuple[int, ...]
+    padded_len: int
+    raw_model: bool = False
+    pad_outputs: str = "auto"
+    at_least: float = 1.0
+
+
+def ragged_lengths() -> tuple[int, ...]:
+    """16 lengths from 8 to 256, log-normal: the median text has some 36 tokens, the longest three times as many."""
+    generator = torch.Generator().manual_seed(SEED)
+    drawn = torch.exp(math.log(40) + 0.6 * torch.randn(16, generator=generator))
+    return tuple(int(length) for length in drawn.clamp(8, 256))
+
+
+def rows() -> list[Row]:
+    """All workloads, with the speed-up that each must reach."""
+    ragged = ragged_lengths()
+    slots_per_token = len(ragged) * max(ragged) / sum(ragged)
+    return [
+        Row("padded-512", SHORT_LENGTHS, 512, at_least=30),
+        Row("ragged", ragged, max(ragged), at_least=0.95 * slots_per_token),
+        Row("ragged-exact", ragged, max(ragged), raw_model=True, pad_outputs="exact", at_least=1.05),
+        Row("8x128", (128,) * 8, 128, at_least=1.1),
+        Row("1x128", (128,), 128, at_least=1.1),
+        Row("1x32", (32,), 32, at_least=1.1),
+    ]
+
+
+def batch(row: Row) -> dict[str, Tensor]:
+    """input_ids and attention_mask [B, S] as a tokenizer would make them."""
+    generator = torch.Generator().manual_seed(1)
+    shape = (len(row.lengths), row.padded_len)
+    mask = (torch.arange(row.padded_len) < torch.tensor(row.lengths).unsqueeze(1)).long()
+    ids = torch.randint(1000, 30000, shape, generator=generator) * mask
+    return {"input_ids": ids, "attention_mask": mask}
+
+
+def make_transformers(row: Row, threads: int) -> Callable[[], Tensor]:
+    """A call of stock transformers as the row uses it."""
+    return _call(_model(threads), row)
+
+
+def make_bertfast(row: Row, threads: int) -> Callable[[], Tensor]:
+    """The same call on bertfast."""
+    model = bertfast.accelerate(_model(threads), pad_outputs=row.pad_outputs, on_fallback="raise")
+    return _call(model, row)
+
+
+def _model(threads: int) -> torch.nn.Module:
+    """BERT-base with seeded random weights, the same in every process."""
+    torch.set_num_threads(threads)
+    torch.manual_seed(0)
+    return transformers.BertForSequenceClassification(transformers.BertConfig(attn_implementation="sdpa")).eval()
+
+
+def _call(model: torch.nn.Module, row: Row) -> Callable[[], Tensor]:
+    inputs = batch(row)
+    if row.raw_model:
+        return lambda: model.bert(**inputs).last_hidden_state  # type: ignore[union-attr, operator]
+    return lambda: model(**inputs).logits
+
+
+def measure(row: Row, rounds: int, threads: int) -> dict[str, Any]:
+    """Time one row: both timings, the ratio of the medians and its range by round, and the relative error."""
+    workers = {
+        "transformers": Worker(make_transformers, row, threads),
+        "bertfast": Worker(make_bertfast, row, threads),
+    }
+    reference, result = workers["transformers"].result, workers["bertfast"].result
+    timings, cpu = interleaved(workers, rounds)
+    for worker in workers.values():
+        worker.close()
+    ratios = sorted(a / b for a, b in zip(cpu["transformers"], cpu["bertfast"], strict=True))
+    return {
+        "row": row.name,
+        "real_tokens": sum(row.lengths),
+        "padded_slots": len(row.lengths) * row.padded_len,
+        "speedup": timings["transformers"].cpu_ms / timings["bertfast"].cpu_ms,
+        "speedup_by_round": [round(ratio, 3) for ratio in ratios],
+        "at_least": row.at_least,
+        "relative_error": float(np.linalg.norm(result - reference) / np.linalg.norm(reference)),
+        "timings": as_json(timings),
+    }
+
+
+def main() -> None:
+    """Measure, print a table, write JSON."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--rows", default="", help="comma-separated names; default: all")
+    parser.add_argument("--json", type=Path)
+    arguments = parser.parse_args()
+    wanted = [name for name in arguments.rows.split(",") if name]
+    env = {**environment(), "threads": arguments.threads}
+    print("BERT-base, float32, CPU time in ms, median [quartiles] of", arguments.rounds, "interleaved rounds")
+    print(", ".join(f"{key} {value}" for key, value in env.items()))
+    print(f"{'row':13}{'real/padded':>12}{'transformers':>24}{'bertfast':>24}{'speed-up':>9}{'goal':>7}{'error':>10}")
+    results = []
+    for row in rows():
+        if wanted and row.name not in wanted:
+            continue
+        result = measure(row, arguments.rounds, arguments.threads)
+        results.append(result)
+        print(_line(result), flush=True)
+    if arguments.json:
+        arguments.json.parent.mkdir(parents=True, exist_ok=True)
+        arguments.json.write_text(json.dumps({"environment": env, "results": results}, indent=1) + "\n")
+
+
+def _line(result: dict[str, Any]) -> str:
+    def cell(name: str) -> str:
+        t = result["timings"][name]
+        return f"{t['cpu_ms']:9.1f} [{t['cpu_ms_q1']:.1f}, {t['cpu_ms_q3']:.1f}]"
+
+    tokens = f"{result['real_tokens']}/{result['padded_slots']}"
+    return (
+        f"{result['row']:13}{tokens:>12}{cell('transformers'):>24}{cell('bertfast'):>24}"
+        f"{result['speedup']:8.2f}x{result['at_least']:6.2f}x{result['relative_error']:10.1e}"
+    )
+
+
+if __name__ == "__main__":
+    main()
