@@ -18,7 +18,6 @@ from timing import environment
 
 import bertfast
 from bertfast.engine import Engine
-from bertfast.models.bert import engine_of
 
 
 def median_us(call: Callable[[], object], repeats: int = 2000) -> float:
@@ -43,7 +42,7 @@ def main() -> None:
         os.environ["BERTFAST_CPU_LINEAR"] = backend
         model = bertfast.accelerate(transformers.BertModel(config).eval())
         model(**arguments)
-        first, later = cost_us(engine_of(model), model, arguments)
+        first, later = cost_us(Engine.of(model), model, arguments)
         print(f"{backend:5}: {later:.0f} us per call, {first:.0f} us when the weights have changed")
 
 

@@ -58,12 +58,17 @@ def _tensor_reason(name: str, value: Tensor) -> str | None:
 def _shape_reason(arguments: Mapping[str, Any]) -> str | None:
     """Shapes that some versions of transformers broadcast and others refuse are left to the installed one."""
     mask = arguments.get("attention_mask")
-    if isinstance(mask, Tensor) and (mask.dim() != 2 or mask.shape[0] == 1 < _batch_size(arguments)):
-        return f"attention_mask of shape {list(mask.shape)}"
+    if isinstance(mask, Tensor):
+        if mask.dim() != 2:
+            return f"{mask.dim()}-D attention_mask"
+        if mask.shape[0] == 1 < _batch_size(arguments):
+            return "attention_mask of one row"
     for name in ("token_type_ids", "position_ids"):
         ids = arguments.get(name)
-        if isinstance(ids, Tensor) and (ids.dim() != 2 or ids.shape[1] == 1):
-            return f"{name} of shape {list(ids.shape)}"
+        if isinstance(ids, Tensor) and ids.dim() != 2:
+            return f"{ids.dim()}-D {name}"
+        if isinstance(ids, Tensor) and ids.shape[1] == 1:
+            return f"{name} of one column"
     return None
 
 

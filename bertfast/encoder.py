@@ -26,12 +26,18 @@ class PackedTokens:
 
 
 class Scratch:
-    """Memory for the two widest activations, allocated once per forward and reused by every layer."""
+    """Memory for the two widest activations, allocated once per forward and reused by every layer.
+
+    A traced graph has none: its compiler plans the memory, and a block of rows would fix the number of tokens.
+    """
 
     def __init__(self, weights: EncoderWeights, num_tokens: int, like: Tensor) -> None:
         spec = weights.spec
-        self.qkv = like.new_empty((num_tokens, 3 * spec.hidden_size))
-        self.intermediate = like.new_empty((min(num_tokens, _FEED_FORWARD_ROWS), spec.inner_size))
+        self.qkv: Tensor | None = None
+        self.intermediate: Tensor | None = None
+        if not torch.compiler.is_compiling():
+            self.qkv = like.new_empty((num_tokens, 3 * spec.hidden_size))
+            self.intermediate = like.new_empty((min(num_tokens, _FEED_FORWARD_ROWS), spec.inner_size))
 
 
 def embed(weights: EncoderWeights, tokens: PackedTokens) -> Tensor:
@@ -97,11 +103,12 @@ def run_layer(weights: EncoderWeights, layer: LayerWeights, x: Tensor, batch: Pa
 
 def feed_forward(weights: EncoderWeights, layer: LayerWeights, x: Tensor, scratch: Scratch) -> Tensor:
     """Both dense layers of the feed-forward network and its LayerNorm, in blocks of rows. x: [T, H] -> [T, H]."""
+    activation, memory = weights.spec.activation, scratch.intermediate
+    if memory is None:
+        return layer.output.add_norm(layer.intermediate.activated(x, activation), x, layer.output_norm)
     blocks = [
         layer.output.add_norm(
-            layer.intermediate.activated(rows, weights.spec.activation, out=scratch.intermediate[: rows.shape[0]]),
-            rows,
-            layer.output_norm,
+            layer.intermediate.activated(rows, activation, out=memory[: rows.shape[0]]), rows, layer.output_norm
         )
         for rows in x.split(_FEED_FORWARD_ROWS)
     ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import weakref
 from collections import Counter
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
@@ -25,6 +26,7 @@ from bertfast.packing import PackedBatch, pack, pack_dense
 from bertfast.reporting import FAST, STOCK, Call, count, logger
 from bertfast.weights import EncoderWeights, build_weights
 
+_ATTRIBUTE = "_bertfast_engine"
 PAD_OUTPUTS = ("auto", "exact", "zero")
 ON_FALLBACK = ("log", "silent", "raise")
 
@@ -76,6 +78,31 @@ class Engine:
         self._prepared: _Prepared | None = None
         self._lock = threading.Lock()
         self._said_padding = False
+        self._owner: weakref.ref[nn.Module] | None = None
+
+    @staticmethod
+    def of(model: nn.Module) -> Engine:
+        """The engine of a ``BertModel``, made when it is first asked for."""
+        engine: Engine | None = model.__dict__.get(_ATTRIBUTE)
+        if engine is not None and engine._owner is not None and engine._owner() is not model:
+            # A shallow copy of a model (a DataParallel replica) has modules of its own.
+            engine = model.__dict__[_ATTRIBUTE] = Engine(engine.options)
+        if engine is None:
+            # setdefault is atomic: two threads that race here get the same engine.
+            engine = model.__dict__.setdefault(_ATTRIBUTE, Engine())
+        if engine._owner is None:
+            engine._owner = weakref.ref(model)
+        return engine
+
+    @staticmethod
+    def attach(model: nn.Module, options: Options) -> None:
+        """Give a ``BertModel`` a new engine."""
+        model.__dict__[_ATTRIBUTE] = Engine(options)
+
+    @staticmethod
+    def detach(model: nn.Module) -> None:
+        """Take a model's engine away, if it has one."""
+        model.__dict__.pop(_ATTRIBUTE, None)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Engine:
         return Engine(self.options)
@@ -172,7 +199,8 @@ class Engine:
             # Weights prepared in inference mode would be inference tensors, and the parameters with them.
             with torch.inference_mode(False), torch.no_grad():
                 spec, snapshot = guard.inspect_model(model)
-                weights = build_weights(spec, snapshot.parameters)
+                names = family.parameter_names(spec)
+                weights = build_weights(spec, {role: snapshot.parameters[name] for role, name in names.items()})
             self._prepared = _Prepared(snapshot, weights)
             return self._prepared
 

@@ -23,11 +23,14 @@ from bertfast.families import bert as family
 from bertfast.weights import EncoderSpec
 
 _FLOATS = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
-_HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 
 
 class Snapshot:
-    """What an inspected model consisted of: modules, parameters, where their memory is, hooks and constants."""
+    """What an inspected model consisted of: modules, parameters, where their memory is, hooks and constants.
+
+    parameters: the encoder's, by the model's own names.
+    """
 
     def __init__(self, model: Any, modules: Mapping[str, nn.Module], parameters: Mapping[str, nn.Parameter]):
         self.parameters = parameters
@@ -35,23 +38,21 @@ class Snapshot:
         self._random = [m.__dict__ for m in inner if family.random_in_training(m)]
         self._modules = inner
         self._types = list(map(type, inner))
-        hooks = [m.__dict__[kind] for m in inner for kind in _HOOKS]
+        hooks = [m.__dict__[kind] for m in inner for kind in HOOKS]
         # Most modules have no hook at all, and `any` over empty dicts is the cheapest question there is.
         self._hookless = [found for found in hooks if not found]
         # A list of layers is iterated over; what is added to other modules is never called.
         self._sized = [m._modules for m in inner if isinstance(m, nn.ModuleList)]
         self._sized += [model.config.__dict__, *(m.__dict__ for m in inner), *(found for found in hooks if found)]
         self._sizes = [len(found) for found in self._sized]
-        slots: list[tuple[dict[str, Any], str]] = []
-        for module in (model, *inner):
-            slots += [(module.__dict__["_modules"], name) for name in module._modules]
-        for module in inner:
-            slots += [(module.__dict__["_parameters"], name) for name in module._parameters]
-            slots += [(module.__dict__["_buffers"], name) for name in module._buffers]
-        slots += [(owner.__dict__, name) for owner, name in family.constants(model)]
-        self._slot_owners = [owner for owner, _ in slots]
-        self._slot_names = [name for _, name in slots]
-        self._values = [owner[name] for owner, name in slots]
+        self._structure = _Slots(
+            [
+                *((m._modules, name) for m in (model, *inner) for name in m._modules),
+                *((m._buffers, name) for m in inner for name in m._buffers),
+                *((owner.__dict__, name) for owner, name in family.constants(model)),
+            ]
+        )
+        self._weights = _Slots([(m._parameters, name) for m in inner for name in m._parameters])
         self._tensors = list(parameters.values())
         # ``p.data = p.data.t()`` keeps the address; only a square matrix keeps its shape as well.
         self._square = [p for p in self._tensors if p.dim() == 2 and p.shape[0] == p.shape[1]]
@@ -65,17 +66,15 @@ class Snapshot:
             not any(self._hookless)
             and list(map(len, self._sized)) == self._sizes
             and list(map(type, self._modules)) == self._types
-            and self.same_objects()
+            and self.same_modules()
+            and self._weights.same()
             and self._current_layouts() == self._layouts
             and self._versions() == self._buffer_versions
         )
 
-    def same_objects(self) -> bool:
-        """Whether the model still consists of the same modules, parameters, buffers and constants."""
-        try:
-            return all(map(is_, map(getitem, self._slot_owners, self._slot_names), self._values))
-        except KeyError:
-            return False
+    def same_modules(self) -> bool:
+        """Whether the model still consists of the same modules, buffers and constants."""
+        return self._structure.same()
 
     def training(self) -> bool:
         """Whether any module that training mode makes random is in training mode."""
@@ -87,6 +86,22 @@ class Snapshot:
 
     def _versions(self) -> list[int | None]:
         return [None if b.is_inference() else b._version for b in self._buffers]
+
+
+class _Slots:
+    """Entries of dicts, and what they held at first. This runs on every call: no bytecode per entry."""
+
+    def __init__(self, entries: list[tuple[Any, str]]) -> None:
+        self._owners = [owner for owner, _ in entries]
+        self._names = [name for _, name in entries]
+        self._values = [owner[name] for owner, name in entries]
+
+    def same(self) -> bool:
+        """Whether each entry still holds the same object."""
+        try:
+            return all(map(is_, map(getitem, self._owners, self._names), self._values))
+        except KeyError:
+            return False
 
 
 def inspect_model(model: nn.Module) -> tuple[EncoderSpec, Snapshot]:
@@ -109,12 +124,11 @@ def inspect_model(model: nn.Module) -> tuple[EncoderSpec, Snapshot]:
             raise Refused(f"{name} is a {type(module).__name__}")
         if "forward" in module.__dict__:
             raise Refused(f"{name}.forward has been replaced")
-        if any(not _is_inert(hook) for kind in _HOOKS for hook in module.__dict__[kind].values()):
+        if any(not _is_inert(hook) for kind in HOOKS for hook in module.__dict__[kind].values()):
             raise Refused(f"a hook on {name}")
     _check_parameters(model)
     spec = family.describe(model)
-    names = family.parameter_names(spec)
-    parameters = {role: model.get_parameter(name) for role, name in names.items()}
+    parameters = {name: model.get_parameter(name) for name in family.parameter_names(spec).values()}
     return spec, Snapshot(model, modules, parameters)
 
 

@@ -14,7 +14,6 @@ from bertfast.models.bert import (
     ACCELERATED,
     STOCK_FORWARD,
     BertModel,
-    engine_of,
     fast_forward,
     reads_pooled_only,
 )
@@ -51,7 +50,7 @@ def accelerate(model: T, *, pad_outputs: str = "auto", on_fallback: str = "log")
         if type(module) in ACCELERATED:
             module.__class__ = ACCELERATED[type(module)]
     for encoder in encoders:
-        encoder.__dict__["_bertfast_engine"] = Engine(options)
+        Engine.attach(encoder, options)
     return model
 
 
@@ -60,7 +59,7 @@ def restore(model: T) -> T:
     for module in _root(model).modules():
         if type(module) in _ORIGINALS:
             module.__class__ = _ORIGINALS[type(module)]
-        module.__dict__.pop("_bertfast_engine", None)
+        Engine.detach(module)
     return model
 
 
@@ -92,7 +91,7 @@ def explain(model: Any, *args: Any, **kwargs: Any) -> Report:
     encoder = next(_encoders(root), None)
     if encoder is None:
         raise UnsupportedModelError(f"{type(model).__name__} holds no accelerated encoder; call bertfast.accelerate")
-    engine = engine_of(encoder)
+    engine = Engine.of(encoder)
     call = engine.last or Call("not called yet")
     if args or kwargs:
         engine, call = _probe(root, args, kwargs)

@@ -32,15 +32,6 @@ _ARGUMENTS = tuple(
 _TAKES_KEYWORDS = any(p.kind is p.VAR_KEYWORD for p in inspect.signature(STOCK_FORWARD).parameters.values())
 
 
-def engine_of(model: nn.Module) -> Engine:
-    """The engine of a ``BertModel``, made at the first call."""
-    engine: Engine | None = model.__dict__.get("_bertfast_engine")
-    if engine is None:
-        # setdefault is atomic: two threads that race here get the same engine.
-        engine = model.__dict__.setdefault("_bertfast_engine", Engine())
-    return engine
-
-
 def named_arguments(args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any] | None:
     """The arguments of a call by the installed transformers' names, or None if it would raise TypeError."""
     if len(args) > len(_ARGUMENTS) or any(name in kwargs for name in _ARGUMENTS[: len(args)]):
@@ -57,15 +48,14 @@ def fast_forward(self: nn.Module, *args: Any, **kwargs: Any) -> Any:
         return STOCK_FORWARD(self, *args, **kwargs)
     # Read once: an encoder that runs inside this one is another caller's.
     pooled_only = _pooled_only.get() is self and not self._forward_hooks
-    engine = engine_of(self)
+    engine = Engine.of(self)
     if type(self) not in (BertModel, hf.BertModel):
         # A subclass may override any step of the way.
         engine.fall_back(self, f"a subclass, {type(self).__name__}")
         return STOCK_FORWARD(self, *args, **kwargs)
     arguments = named_arguments(args, kwargs)
-    if arguments is None:
-        engine.fall_back(self, "arguments that transformers refuses")
-    else:
+    # Arguments that do not fit are for transformers to refuse.
+    if arguments is not None:
         output = engine.forward(self, STOCK_FORWARD, arguments, pooled_only)
         if output is not NotImplemented:
             return output
@@ -95,7 +85,7 @@ class BertModel(hf.BertModel):
 
     def _apply(self, fn: Callable[..., Any], recurse: bool = True) -> nn.Module:
         # .to(), .half() and the like: do not keep the old weights alive until the next call.
-        engine_of(self).reset()
+        Engine.of(self).reset()
         return super()._apply(fn, recurse)  # type: ignore[no-any-return]
 
 

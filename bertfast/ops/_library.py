@@ -30,7 +30,7 @@ def check_shape(name: str, tensor: torch.Tensor, *expected: int | str) -> None:
     raise ValueError(f"{name}: expected [{wanted}], got {list(shape)}")
 
 
-def check_index_dtype(name: str, tensor: torch.Tensor, *allowed: torch.dtype) -> None:
+def check_dtype(name: str, tensor: torch.Tensor, *allowed: torch.dtype) -> None:
     """Raise a ValueError naming ``name`` unless its dtype is one of ``allowed``."""
     if tensor.dtype not in allowed:
         wanted = " or ".join(str(dtype) for dtype in allowed)

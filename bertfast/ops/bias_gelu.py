@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from bertfast.ops._library import check_shape, register
+from bertfast.ops._library import check_dtype, check_shape, register
 
 ACTIVATIONS = ("erf", "tanh", "relu")
 
@@ -24,13 +24,14 @@ def bias_gelu(x: Tensor, bias: Tensor, activation: str = "erf") -> Tensor:
 def _check(x: Tensor, bias: Tensor, activation: str) -> None:
     check_shape("x", x, "T", "I")
     check_shape("bias", bias, x.shape[1])
+    check_dtype("bias", bias, x.dtype)
     if activation not in ACTIVATIONS:
         raise ValueError(f"activation: expected one of {', '.join(ACTIVATIONS)}, got {activation!r}")
 
 
 def _reference(x: Tensor, bias: Tensor, activation: str = "erf") -> Tensor:
     _check(x, bias, activation)
-    y = x + bias
+    y = x.contiguous() + bias
     if activation == "relu":
         return torch.relu_(y)
     return F.gelu(y, approximate="tanh" if activation == "tanh" else "none")

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from bertfast.ops._library import check_index_dtype, check_shape, register
+from bertfast.ops._library import check_dtype, check_shape, register
 
 
 def embedding_layer_norm(
@@ -39,15 +39,30 @@ def embedding_layer_norm(
     )
 
 
-def _check(ids: dict[str, Tensor], tables: dict[str, Tensor], weight: Tensor, bias: Tensor) -> None:
-    num_tokens = ids["input_ids"].shape[0]
+def _check(
+    input_ids: Tensor,
+    token_type_ids: Tensor,
+    position_ids: Tensor,
+    word_embeddings: Tensor,
+    token_type_embeddings: Tensor,
+    position_embeddings: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+) -> None:
+    check_shape("input_ids", input_ids, "T")
+    ids = {"input_ids": input_ids, "token_type_ids": token_type_ids, "position_ids": position_ids}
     for name, index in ids.items():
-        check_shape(name, index, num_tokens)
-        check_index_dtype(name, index, torch.int64, torch.int32)
-    check_shape("weight", weight, "H")
-    check_shape("bias", bias, weight.shape[0])
+        check_shape(name, index, input_ids.shape[0])
+        check_dtype(name, index, torch.int64, torch.int32)
+    check_shape("word_embeddings", word_embeddings, "rows", "H")
+    hidden_size, dtype = word_embeddings.shape[1], word_embeddings.dtype
+    tables = {"token_type_embeddings": token_type_embeddings, "position_embeddings": position_embeddings}
     for name, table in tables.items():
-        check_shape(name, table, "rows", weight.shape[0])
+        check_shape(name, table, "rows", hidden_size)
+        check_dtype(name, table, dtype)
+    for name, parameter in {"weight": weight, "bias": bias}.items():
+        check_shape(name, parameter, hidden_size)
+        check_dtype(name, parameter, dtype)
 
 
 def _reference(
@@ -62,12 +77,12 @@ def _reference(
     eps: float,
 ) -> Tensor:
     _check(
-        {"input_ids": input_ids, "token_type_ids": token_type_ids, "position_ids": position_ids},
-        {
-            "word_embeddings": word_embeddings,
-            "token_type_embeddings": token_type_embeddings,
-            "position_embeddings": position_embeddings,
-        },
+        input_ids,
+        token_type_ids,
+        position_ids,
+        word_embeddings,
+        token_type_embeddings,
+        position_embeddings,
         weight,
         bias,
     )
@@ -88,6 +103,16 @@ def _fake(
     bias: Tensor,
     eps: float,
 ) -> Tensor:
+    _check(
+        input_ids,
+        token_type_ids,
+        position_ids,
+        word_embeddings,
+        token_type_embeddings,
+        position_embeddings,
+        weight,
+        bias,
+    )
     return word_embeddings.new_empty((input_ids.shape[0], word_embeddings.shape[1]))
 
 

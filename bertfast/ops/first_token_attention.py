@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from bertfast.ops._library import check_shape, register
+from bertfast.ops._library import check_dtype, check_shape, register
 from bertfast.ops.varlen_attention import check_varlen, equal_length_runs
 
 
@@ -27,6 +27,7 @@ def first_token_attention(
 def _check(query: Tensor, key_value: Tensor, cu_seqlens: Tensor, key_lengths: Tensor | None) -> None:
     check_shape("query", query, "B", "N", "D")
     check_shape("key_value", key_value, "T", 2, *query.shape[1:])
+    check_dtype("key_value", key_value, query.dtype)
     check_varlen(key_value.shape[0], cu_seqlens, key_lengths)
     check_shape("cu_seqlens", cu_seqlens, query.shape[0] + 1)
 
@@ -36,10 +37,8 @@ def _reference(
 ) -> Tensor:
     _check(query, key_value, cu_seqlens, key_lengths)
     _, num_heads, head_size = query.shape
-    out = torch.zeros_like(query)
-    for first, count, row, length, keys in equal_length_runs(cu_seqlens, key_lengths):
-        if not 0 <= keys <= length or row + count * length > key_value.shape[0]:
-            raise ValueError(f"cu_seqlens: sequence of {length} rows, {keys} keys at row {row} does not fit")
+    out = query.new_zeros(query.shape)
+    for first, count, row, length, keys in equal_length_runs(key_value.shape[0], cu_seqlens, key_lengths):
         if keys == 0:
             continue
         run = key_value[row : row + count * length].view(count, length, 2, num_heads, head_size)

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from bertfast.ops._library import check_shape, register
+from bertfast.ops._library import check_dtype, check_shape, register
 
 
 def residual_layer_norm(x: Tensor, residual: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
@@ -23,6 +23,9 @@ def _check(x: Tensor, residual: Tensor, weight: Tensor, bias: Tensor) -> None:
     check_shape("residual", residual, *x.shape)
     check_shape("weight", weight, x.shape[1])
     check_shape("bias", bias, x.shape[1])
+    check_dtype("residual", residual, x.dtype)
+    check_dtype("weight", weight, x.dtype)
+    check_dtype("bias", bias, x.dtype)
 
 
 def _reference(x: Tensor, residual: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:

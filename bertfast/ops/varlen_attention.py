@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from bertfast.ops._library import check_index_dtype, check_shape, register
+from bertfast.ops._library import check_dtype, check_shape, register
 
 
 def varlen_attention(
@@ -27,14 +27,21 @@ def varlen_attention(
     )
 
 
-def equal_length_runs(cu_seqlens: Tensor, key_lengths: Tensor | None) -> Iterator[tuple[int, int, int, int, int]]:
+def equal_length_runs(
+    num_tokens: int, cu_seqlens: Tensor, key_lengths: Tensor | None
+) -> Iterator[tuple[int, int, int, int, int]]:
     """Yield (first sequence, number of sequences, first row, rows, keys) of neighbours that have equal lengths.
 
-    One batched call serves such a run; the packing orders the sequences by length to make the runs long.
+    One batched call serves such a run; the packing orders the sequences by length to make the runs long. Raises
+    ValueError for offsets that do not go from 0 up to the number of rows, and for more keys than rows.
     """
     offsets = cu_seqlens.tolist()
     lengths = [end - start for start, end in pairwise(offsets)]
     keys = lengths if key_lengths is None else key_lengths.tolist()
+    if offsets[0] != 0 or offsets[-1] != num_tokens or min(lengths, default=0) < 0:
+        raise ValueError(f"cu_seqlens: expected offsets from 0 up to {num_tokens} rows, got {_shortened(offsets)}")
+    if any(not 0 <= k <= length for k, length in zip(keys, lengths, strict=True)):
+        raise ValueError(f"key_lengths: expected at most {_shortened(lengths)} keys, got {_shortened(keys)}")
     first = 0
     for b in range(1, len(lengths) + 1):
         if b == len(lengths) or lengths[b] != lengths[first] or keys[b] != keys[first]:
@@ -42,13 +49,17 @@ def equal_length_runs(cu_seqlens: Tensor, key_lengths: Tensor | None) -> Iterato
             first = b
 
 
+def _shortened(values: list[int]) -> str:
+    return str(values) if len(values) <= 8 else f"{values[:4]} ... {values[-3:]}"
+
+
 def check_varlen(num_tokens: int, cu_seqlens: Tensor, key_lengths: Tensor | None) -> None:
     """Check the shapes and dtypes of a packed layout; raises ValueError naming the argument."""
     check_shape("cu_seqlens", cu_seqlens, "B + 1")
-    check_index_dtype("cu_seqlens", cu_seqlens, torch.int32)
+    check_dtype("cu_seqlens", cu_seqlens, torch.int32)
     if key_lengths is not None:
         check_shape("key_lengths", key_lengths, cu_seqlens.shape[0] - 1)
-        check_index_dtype("key_lengths", key_lengths, torch.int32)
+        check_dtype("key_lengths", key_lengths, torch.int32)
 
 
 def _check(qkv: Tensor, cu_seqlens: Tensor, key_lengths: Tensor | None) -> None:
@@ -60,12 +71,10 @@ def _reference(qkv: Tensor, cu_seqlens: Tensor, key_lengths: Tensor | None, max_
     _check(qkv, cu_seqlens, key_lengths)
     num_tokens, _, num_heads, head_size = qkv.shape
     pieces = []
-    covered = 0
-    for _, count, row, length, keys in equal_length_runs(cu_seqlens, key_lengths):
-        if row != covered or not 0 <= keys <= length <= max_seqlen:
-            raise ValueError(f"cu_seqlens: sequence of {length} rows, {keys} keys at row {row} does not fit")
-        covered = row + count * length
-        run = qkv[row:covered].view(count, length, 3, num_heads, head_size)
+    for _, count, row, length, keys in equal_length_runs(num_tokens, cu_seqlens, key_lengths):
+        if length > max_seqlen:
+            raise ValueError(f"max_seqlen: expected at least {length}, the longest sequence, got {max_seqlen}")
+        run = qkv[row : row + count * length].view(count, length, 3, num_heads, head_size)
         if keys == 0:
             # A query without any key gives 0; softmax over nothing would give NaN.
             pieces.append(run.new_zeros((count * length, num_heads, head_size)))
@@ -75,8 +84,6 @@ def _reference(qkv: Tensor, cu_seqlens: Tensor, key_lengths: Tensor | None, max_
             q.transpose(1, 2), k[:, :keys].transpose(1, 2), v[:, :keys].transpose(1, 2), scale=scale
         )
         pieces.append(out.transpose(1, 2).reshape(count * length, num_heads, head_size))
-    if covered != num_tokens:
-        raise ValueError(f"cu_seqlens: the last offset is {covered}, but qkv has {num_tokens} rows")
     return pieces[0] if len(pieces) == 1 else torch.cat(pieces) if pieces else qkv.new_empty(qkv[:, 0].shape)
 
 
@@ -86,7 +93,7 @@ def _fake(qkv: Tensor, cu_seqlens: Tensor, key_lengths: Tensor | None, max_seqle
 
 
 register(
-    "varlen_attention(Tensor qkv, Tensor cu_seqlens, Tensor? key_lengths, int max_seqlen, float scale) -> Tensor",
+    "varlen_attention(Tensor qkv, Tensor cu_seqlens, Tensor? key_lengths, SymInt max_seqlen, float scale) -> Tensor",
     _reference,
     _fake,
 )
