@@ -1,0 +1,110 @@
+# Every target that runs something makes the virtual environment it needs first; a second call reuses it, and a
+# changed requirements file reinstalls. `make help` lists the targets.
+
+PYTHON ?= python3
+# Passed to every `pip install`. PyPI's torch for Linux is the CUDA build, several GB; for the CPU build, name the
+# CPU index that https://pytorch.org/get-started shows:
+#   make demo PIP_INSTALL_ARGS="--extra-index-url <that index>"
+PIP_INSTALL_ARGS ?=
+# Passed to pytest (make test, make quick), and to the benchmark (make bench).
+PYTEST_ARGS ?=
+BENCH_ARGS ?=
+
+VENV := .venv
+VENV_TF4 := .venv-tf4
+TF4_LOG := $(VENV_TF4).log
+
+PIP_INSTALL = -m pip install -qq --disable-pip-version-check
+CXX_FILES = $(shell test ! -d csrc || find csrc -name '*.cu' -o -name '*.cuh' -o -name '*.cpp' -o -name '*.h')
+
+# Nothing downloads a model: tests, demo and benchmark run on what the requirements bring.
+export HF_HUB_OFFLINE := 1
+export TOKENIZERS_PARALLELISM := false
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help demo test test-tf4 quick lint format bench build venv clean distclean
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+	@echo
+	@echo '  PYTHON=python3.12         the Python to make the virtual environments from (3.10 or later)'
+	@echo '  PIP_INSTALL_ARGS="..."    passed to pip; "--extra-index-url ..." picks another torch build'
+	@echo '  PYTEST_ARGS="..."         passed to pytest; BENCH_ARGS="..." to the benchmark'
+
+demo: $(VENV)/.ready ## Run examples/demo.py: the same model, stock and accelerated
+	@$(VENV)/bin/python examples/demo.py
+
+test: $(VENV)/.ready ## All tests on the newest transformers, then test-tf4
+	@echo "==> All tests, newest transformers"
+	@$(VENV)/bin/python -m pytest $(PYTEST_ARGS)
+	@$(MAKE) --no-print-directory test-tf4
+
+# Only an environment that cannot be installed is skipped, and aloud. A failing test fails.
+test-tf4: ## The parity and drop-in tests on transformers 4.57.6
+	@test -f $(VENV_TF4)/.ready || echo "==> Making $(VENV_TF4), for transformers 4.57.6"
+	@if $(MAKE) --no-print-directory $(VENV_TF4)/.ready >'$(TF4_LOG)' 2>&1; then \
+	  echo "==> Parity and drop-in tests, transformers 4.57.6"; \
+	  $(VENV_TF4)/bin/python -m pytest tests/parity tests/dropin $(PYTEST_ARGS); \
+	else \
+	  echo "SKIPPED: the tests on transformers 4.57.6; $(VENV_TF4) could not be installed:"; \
+	  tail -n 8 '$(TF4_LOG)' | cut -c 1-300 | sed 's/^/  /'; \
+	fi
+
+quick: $(VENV)/.ready ## The tests that are not marked slow, newest transformers only
+	@$(VENV)/bin/python -m pytest -m "not slow" $(PYTEST_ARGS)
+
+lint: $(VENV)/.ready ## ruff, mypy and clang-format; changes nothing
+	@failed=0; \
+	echo "==> ruff check";          $(VENV)/bin/python -m ruff check --quiet . || failed=1; \
+	echo "==> ruff format --check"; $(VENV)/bin/python -m ruff format --check . || failed=1; \
+	echo "==> mypy";                $(VENV)/bin/python -m mypy bertfast || failed=1; \
+	echo "==> clang-format";        $(if $(CXX_FILES),$(VENV)/bin/clang-format --dry-run -Werror $(CXX_FILES),echo "no files under csrc") || failed=1; \
+	exit $$failed
+
+format: $(VENV)/.ready ## Format Python, C++ and CUDA files in place
+	@$(VENV)/bin/python -m ruff check --fix --quiet . || true
+	@$(VENV)/bin/python -m ruff format .
+	@$(if $(CXX_FILES),$(VENV)/bin/clang-format -i $(CXX_FILES))
+
+bench: $(VENV)/.ready ## Run benchmarks/bench_encoder.py
+	@$(VENV)/bin/python benchmarks/bench_encoder.py $(BENCH_ARGS)
+
+build: $(VENV)/.ready ## Source distribution and wheel, into dist/
+	@echo "==> Building dist/"
+	@$(VENV)/bin/python -m build --no-isolation >build.log 2>&1 || { cat build.log; exit 1; }
+	@tail -n 1 build.log && rm build.log
+
+venv: $(VENV)/.ready ## Only make .venv
+	@echo "$(VENV) is ready"
+
+clean: ## Remove what was built and cached
+	rm -rf build build.log dist bertfast.egg-info '$(TF4_LOG)'
+	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks
+	find bertfast tests benchmarks examples -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
+
+distclean: clean ## The same, and the virtual environments
+	rm -rf $(VENV) $(VENV_TF4)
+
+# ---- Virtual environments. <venv>/.requirements: the pinned packages are in; <venv>/.ready: bertfast is, too.
+
+$(VENV)/.requirements: requirements/dev.txt
+$(VENV_TF4)/.requirements: requirements/transformers4.txt
+
+$(VENV)/.requirements $(VENV_TF4)/.requirements:
+	@'$(PYTHON)' -c '' 2>/dev/null || \
+	  { echo "error: '$(PYTHON)' does not run; name a Python 3.10 or later: make ... PYTHON=/path/to/python3" >&2; exit 1; }
+	@'$(PYTHON)' -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
+	  { echo "error: $$('$(PYTHON)' --version 2>&1) is too old; bertfast needs 3.10 or later: make ... PYTHON=python3.12" >&2; exit 1; }
+	@'$(PYTHON)' -c 'import ensurepip, venv' 2>/dev/null || \
+	  { echo "error: '$(PYTHON)' has no venv module; on Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }
+	@echo "==> Making $(@D) from $$('$(PYTHON)' --version)"
+	@'$(PYTHON)' -m venv '$(@D)'
+	@echo "==> Installing $< (torch is large: minutes, the first time)"
+	@'$(@D)/bin/python' $(PIP_INSTALL) $(PIP_INSTALL_ARGS) -r $<
+	@touch $@
+
+$(VENV)/.ready $(VENV_TF4)/.ready: %/.ready: %/.requirements pyproject.toml setup.py
+	@echo "==> Installing bertfast into $(@D), editable"
+	@'$(@D)/bin/python' $(PIP_INSTALL) --no-deps --no-build-isolation --editable .
+	@touch $@
