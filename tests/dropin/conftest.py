@@ -1,0 +1,42 @@
+"""Fixtures of the drop-in tests: a pair of models whose dropout changes nothing, and a batch for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+
+@pytest.fixture
+def make_pair(make_config: Callable[..., Any], stock_and_fast: Callable[..., Any]) -> Callable[..., Any]:
+    """``make_pair(class_name, dtype=torch.float32, **changes)``: stock and fast, two layers, sdpa, no dropout."""
+
+    def make(class_name: str = "BertModel", dtype: torch.dtype = torch.float32, **changes: Any) -> Any:
+        plain = {"attn_implementation": "sdpa", "hidden_dropout_prob": 0, "attention_probs_dropout_prob": 0}
+        return stock_and_fast(class_name, make_config(**{**plain, **changes}), dtype)
+
+    return make
+
+
+@pytest.fixture
+def pair(make_pair: Callable[..., Any]) -> Any:
+    """A pair of ``BertModel``."""
+    return make_pair()
+
+
+@pytest.fixture
+def batch(make_config: Callable[..., Any], make_batch: Callable[..., Any]) -> dict[str, Tensor]:
+    """Five texts of 1 to 13 tokens."""
+    return make_batch(make_config(), (9, 4, 13, 1, 13))
+
+
+@pytest.fixture(params=["blas", "onednn"])
+def backend(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A backend for the linear layers: one that reads the weights where they are, one that copies them."""
+    if request.param == "onednn" and not torch.backends.mkldnn.is_available():
+        pytest.skip("this torch has no oneDNN")
+    monkeypatch.setenv("BERTFAST_CPU_LINEAR", request.param)
+    return request.param

@@ -1,0 +1,182 @@
+"""Every backend of `bertfast.linear` against float64, and what compile and export make of the portable one."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from ops.cases import DTYPES, activation_oracle, layer_norm_oracle, randn
+from tolerances import TOLERANCES, relative_error
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+from bertfast.linear import Norm, PortableLinear, select_linear
+
+_CPU = torch.device("cpu")
+_BACKENDS = ["blas", "onednn", "mixed", "portable"]
+# [T, K] x [M, K]: one row, few rows, more rows than any backend's idea of few.
+_SHAPES = [(1, 64, 96), (2, 5, 7), (33, 384, 1152), (200, 96, 64), (0, 8, 8)]
+
+
+def _sample(rows, inner, outer, dtype):
+    """x, weight, bias, residual, norm; products of the size of the bias."""
+    return (
+        randn(rows, inner, dtype=dtype),
+        (randn(outer, inner) * inner**-0.5).to(dtype),
+        randn(outer, dtype=dtype),
+        randn(rows, outer, dtype=dtype),
+        Norm(randn(outer, dtype=dtype), randn(outer, dtype=dtype), 1e-2),
+    )
+
+
+def _product_oracle(x, weight, bias):
+    return x.double() @ weight.double().t() + bias.double()
+
+
+def _bound(dtype, inner):
+    # Each partial sum of a product is rounded: sqrt(K) roundings add up to more than the op's own.
+    return TOLERANCES[dtype].op * (1 + inner**0.5 / 16)
+
+
+@pytest.fixture(params=_BACKENDS)
+def linear(request, monkeypatch):
+    """``linear(dtype)``: the class chosen for a backend's name."""
+    monkeypatch.setenv("BERTFAST_CPU_LINEAR", request.param)
+    return lambda dtype: select_linear(_CPU, dtype)
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("shape", _SHAPES, ids=str)
+def test_product(shape, dtype, linear):
+    x, weight, bias, _, _ = _sample(*shape, dtype)
+    layer = linear(dtype)([weight], [bias])
+    wanted, bound = _product_oracle(x, weight, bias), _bound(dtype, shape[1])
+    out = layer(x)
+    assert out.dtype == dtype
+    assert relative_error(out, wanted) <= bound
+    # Memory offered for the result may be used or not, and may hold anything.
+    offered = torch.full_like(out, float("nan"))
+    assert relative_error(layer(x, out=offered), wanted) <= bound
+
+
+@pytest.mark.parametrize("activation", ["erf", "tanh", "relu"])
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("shape", _SHAPES, ids=str)
+def test_activated(shape, dtype, activation, linear):
+    x, weight, bias, _, _ = _sample(*shape, dtype)
+    layer = linear(dtype)([weight], [bias])
+    wanted = activation_oracle(_product_oracle(x, weight, bias), activation)
+    bound = 2 * _bound(dtype, shape[1])
+    assert relative_error(layer.activated(x, activation), wanted) <= bound
+    offered = torch.full_like(wanted, float("nan"), dtype=dtype)
+    assert relative_error(layer.activated(x, activation, out=offered), wanted) <= bound
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("shape", _SHAPES, ids=str)
+def test_add_norm(shape, dtype, linear):
+    x, weight, bias, residual, norm = _sample(*shape, dtype)
+    kept = residual.clone()
+    out = linear(dtype)([weight], [bias]).add_norm(x, residual, norm)
+    assert out.dtype == dtype
+    total = _product_oracle(x, weight, bias) + residual.double()
+    wanted = layer_norm_oracle(total, norm.weight, norm.bias, norm.eps)
+    assert relative_error(out, wanted) <= 2 * _bound(dtype, shape[1])
+    # A fused sum must not be made in the residual's memory.
+    assert torch.equal(residual, kept)
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("rows", [3, 200])
+@pytest.mark.parametrize("sizes", [(64,), (32, 32, 32), (7, 64, 1)], ids=str)
+def test_parts_one_under_the_other(sizes, rows, dtype, linear):
+    """As a model holds Q, K and V, some of them cut from a larger matrix: results side by side, in this order."""
+    x, weight, bias, residual, norm = _sample(rows, 48, sum(sizes), dtype)
+    wide = torch.cat([weight, weight], 1)[:, :48]
+    layer = linear(dtype)(wide.split(sizes), bias.split(sizes))
+    wanted, bound = _product_oracle(x, weight, bias), _bound(dtype, 48)
+    assert relative_error(layer(x), wanted) <= bound
+    offered = torch.full_like(residual, float("nan"))
+    assert relative_error(layer(x, out=offered), wanted) <= bound
+    wanted_norm = layer_norm_oracle(wanted + residual.double(), norm.weight, norm.bias, norm.eps)
+    assert relative_error(layer.add_norm(x, residual, norm), wanted_norm) <= 2 * bound
+    wanted_gelu = activation_oracle(wanted, "erf")
+    assert relative_error(layer.activated(x, "erf"), wanted_gelu) <= 2 * bound
+
+
+def test_inputs_with_strides(linear):
+    # A slice of rows, as the feed-forward blocks take them, and columns of something wider.
+    x, weight, bias, _, _ = _sample(40, 64, 96, torch.float32)
+    layer = linear(torch.float32)([weight], [bias])
+    wide = torch.cat([x, x], 1)
+    for given in (x[7:29], wide[7:29, 64:]):
+        wanted = _product_oracle(x[7:29], weight, bias)
+        assert relative_error(layer(given), wanted) <= _bound(torch.float32, 64)
+
+
+@pytest.mark.parametrize("edited", ["weight", "bias"])
+def test_copies_are_declared(edited, linear):
+    """Who does not copy sees an edit; who copies says so, for its owner to watch."""
+    x, weight, bias, _, _ = _sample(3, 8, 8, torch.float32)
+    layer = linear(torch.float32)([weight], [bias])
+    before = layer(x).clone()
+    (weight if edited == "weight" else bias).mul_(2)
+    if not layer.copies_weight:
+        assert relative_error(layer(x), _product_oracle(x, weight, bias)) <= _bound(torch.float32, 8)
+    elif edited == "weight":
+        assert torch.equal(layer(x), before)
+
+
+def test_an_unknown_backend_raises(monkeypatch):
+    monkeypatch.setenv("BERTFAST_CPU_LINEAR", "fastest")
+    with pytest.raises(ValueError, match=r"BERTFAST_CPU_LINEAR='fastest'.*blas"):
+        select_linear(_CPU, torch.float32)
+
+
+def test_other_devices_get_the_portable_one():
+    assert select_linear(torch.device("cuda"), torch.float32) is PortableLinear
+
+
+# Tracing. Weights are captured as constants, as a compiled or exported encoder would.
+
+
+class _Block(torch.nn.Module):
+    """The three uses of a layer, one after the other."""
+
+    def __init__(self, make, dtype=torch.float32, activation="erf"):
+        super().__init__()
+        _, weight, bias, _, self.norm = _sample(1, 24, 24, dtype)
+        self.layer, self.activation = make([weight], [bias]), activation
+
+    def forward(self, x):
+        return self.layer.add_norm(self.layer.activated(self.layer(x), self.activation), x, self.norm)
+
+
+@pytest.mark.parametrize("backend", ["blas", "portable"])
+def test_fake_tensors(backend, monkeypatch):
+    monkeypatch.setenv("BERTFAST_CPU_LINEAR", backend)
+    make = select_linear(_CPU, torch.bfloat16)
+    real = _Block(make, torch.bfloat16)(randn(7, 24, dtype=torch.bfloat16))
+    with FakeTensorMode():
+        fake = _Block(make, torch.bfloat16)(torch.empty(7, 24, dtype=torch.bfloat16))
+    assert (fake.shape, fake.dtype, fake.stride()) == (real.shape, real.dtype, real.stride())
+
+
+@pytest.mark.parametrize("compiler", ["aot_eager", pytest.param("inductor", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("activation", ["erf", "tanh", "relu"])
+def test_compile_portable(activation, compiler):
+    torch._dynamo.reset()
+    block = _Block(PortableLinear, activation=activation)
+    compiled = torch.compile(block, fullgraph=True, dynamic=True, backend=compiler)
+    with torch.no_grad():
+        for rows in (9, 4, 33):
+            x = randn(rows, 24, dtype=torch.float32)
+            assert relative_error(compiled(x), block(x)) <= TOLERANCES[torch.float32].op
+
+
+@pytest.mark.parametrize("activation", ["erf", "tanh", "relu"])
+def test_export_portable_with_a_dynamic_number_of_tokens(activation):
+    block = _Block(PortableLinear, activation=activation)
+    shapes = ({0: torch.export.Dim("T", min=2)},)
+    program = torch.export.export(block, (randn(9, 24, dtype=torch.float32),), dynamic_shapes=shapes)
+    for rows in (2, 33, 3000):
+        x = randn(rows, 24, dtype=torch.float32)
+        assert relative_error(program.module()(x), block(x)) <= TOLERANCES[torch.float32].op

@@ -1,0 +1,156 @@
+"""The ops under opcheck, fake tensors, compile, export and autograd."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch._dynamo.testing import CompileCounterWithBackend
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+from ops.cases import OPS
+
+_EACH_OP = pytest.mark.parametrize("op", OPS.values(), ids=OPS)
+
+
+@pytest.fixture(autouse=True)
+def fresh_dynamo():
+    torch._dynamo.reset()
+
+
+@pytest.mark.parametrize("num_tokens", [0, 7])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+@_EACH_OP
+def test_opcheck(op, dtype, num_tokens):
+    # Schema (nothing is mutated or aliased), fake against real (sizes, strides, dtypes), ahead-of-time autograd.
+    torch.library.opcheck(op.overload, (), op.make(num_tokens, dtype))
+
+
+@pytest.mark.parametrize("activation", ["tanh", "relu"])
+def test_opcheck_activations(activation):
+    op = OPS["bias_gelu"]
+    torch.library.opcheck(op.overload, (), {**op.make(7, torch.float32), "activation": activation})
+
+
+@pytest.mark.parametrize("name", ["varlen_attention", "first_token_attention"])
+def test_opcheck_without_key_lengths(name):
+    op = OPS[name]
+    torch.library.opcheck(op.overload, (), {**op.make(7, torch.float32), "key_lengths": None})
+
+
+def _with_strides(value):
+    """The same values at twice the distance, the axes in another order."""
+    if not isinstance(value, torch.Tensor) or value.dim() == 0:
+        return value
+    flipped = value.permute(*reversed(range(value.dim())))
+    return flipped.repeat_interleave(2, 0).permute(*reversed(range(value.dim())))[..., ::2]
+
+
+@_EACH_OP
+def test_any_strides(op):
+    """What is not contiguous is read where it is, and the result is what the fake says: contiguous."""
+    arguments = op.make(7, torch.float64)
+    strided = {name: _with_strides(value) for name, value in arguments.items()}
+    assert not any(isinstance(v, torch.Tensor) and v.dim() > 1 and v.is_contiguous() for v in strided.values())
+    expected, actual = op(**arguments), op(**strided)
+    torch.testing.assert_close(actual, expected, rtol=1e-14, atol=1e-14)
+    torch.library.opcheck(op.overload, (), strided)
+
+
+@_EACH_OP
+def test_fake_tensors(op):
+    arguments = op.make(7, torch.bfloat16)
+    real = op(**arguments)
+    with FakeTensorMode() as mode:
+        fakes = {k: mode.from_tensor(v) if isinstance(v, torch.Tensor) else v for k, v in arguments.items()}
+        fake = op(**fakes)
+    assert (fake.shape, fake.dtype, fake.stride()) == (real.shape, real.dtype, real.stride())
+    assert fake.device == real.device
+
+
+class _Around(torch.nn.Module):
+    """An op between two of torch's own, as a model would have it."""
+
+    def __init__(self, op):
+        super().__init__()
+        self.op = op
+
+    def forward(self, arguments):
+        name = self.op.per_token[-1]
+        doubled = arguments[name] + arguments[name]
+        if not doubled.dtype.is_floating_point:
+            doubled = doubled // 2
+        return self.op(**{**arguments, name: doubled}) * 3
+
+
+def _same(actual, expected):
+    torch.testing.assert_close(actual, expected, rtol=1e-5, atol=1e-6)
+
+
+def _compiled_once(op, batches):
+    """Compile for the first batch, run all; fails if any but the first compiled again."""
+    counter = CompileCounterWithBackend("aot_eager")
+    module = _Around(op)
+    compiled = torch.compile(module, fullgraph=True, dynamic=True, backend=counter)
+    graphs = set()
+    for arguments in batches:
+        _same(compiled(arguments), module(arguments))
+        graphs.add(counter.frame_count)
+    assert len(graphs) == 1, f"compiled {max(graphs) - min(graphs)} times more"
+
+
+@_EACH_OP
+def test_compile_once_for_any_number_of_tokens(op):
+    _compiled_once(op, [op.make(num_tokens, torch.float32) for num_tokens in (20, 7, 33)])
+
+
+def test_compile_once_for_any_max_seqlen():
+    """Every batch has another longest sequence: it must not be a constant of the graph."""
+    op = OPS["varlen_attention"]
+    _compiled_once(op, [{**op.make(n, torch.float32), "max_seqlen": n} for n in (20, 7, 33)])
+
+
+@pytest.mark.slow
+@_EACH_OP
+def test_inductor(op):
+    module = _Around(op)
+    compiled = torch.compile(module, fullgraph=True, dynamic=True, backend="inductor")
+    for num_tokens in (20, 7):
+        arguments = op.make(num_tokens, torch.float32)
+        _same(compiled(arguments), module(arguments))
+
+
+@_EACH_OP
+def test_export_with_a_dynamic_number_of_tokens(op):
+    module = _Around(op)
+    arguments = op.make(20, torch.float32)
+    tokens = torch.export.Dim("T", min=4)
+    shapes = {
+        name: {0: tokens} if name in op.per_token else ({} if isinstance(value, torch.Tensor) else None)
+        for name, value in arguments.items()
+    }
+    program = torch.export.export(module, (arguments,), dynamic_shapes=(shapes,))
+    assert f"bertfast.{op.name}" in program.graph_module.code
+    for num_tokens in (33, 5):
+        arguments = op.make(num_tokens, torch.float32)
+        _same(program.module()(arguments), module(arguments))
+
+
+@_EACH_OP
+def test_inference_mode(op):
+    arguments = op.make(7, torch.float32)
+    expected = op(**arguments)
+    with torch.inference_mode():
+        assert torch.equal(op(**arguments), expected)
+
+
+@_EACH_OP
+def test_gradients_are_never_silently_wrong(op):
+    """Inference ops have no derivative: a backward through one fails, or at least torch warns of it."""
+    arguments = op.make(7, torch.float32)
+    leaf = next(v for v in arguments.values() if isinstance(v, torch.Tensor) and v.is_floating_point())
+    leaf.requires_grad_()
+    out = op(**arguments)
+    if not out.requires_grad:
+        return
+    with pytest.warns(UserWarning, match="autograd kernel was not registered"):
+        out.sum().backward()
