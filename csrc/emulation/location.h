@@ -1,0 +1,21 @@
+#pragma once
+
+#include <string_view>
+
+namespace bertfast::emulation {
+
+// A place in the source. As a default argument, `Location::here()` is the place of the call.
+struct Location {
+  const char* file;
+  int line;
+
+  static constexpr Location here(const char* file = __builtin_FILE(), int line = __builtin_LINE()) {
+    return {file, line};
+  }
+
+  bool operator==(const Location& other) const {
+    return std::string_view(file) == other.file && line == other.line;
+  }
+};
+
+}  // namespace bertfast::emulation

@@ -1,0 +1,91 @@
+#pragma once
+
+#include <vector_types.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <stdexcept>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "emulation/fiber.h"
+#include "emulation/location.h"
+#include "emulation/schedule.h"
+#include "emulation/stream.h"
+
+namespace bertfast::emulation {
+
+class KernelError : public std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
+
+struct Launch {
+  dim3 grid;
+  dim3 block;
+  size_t smem_bytes;
+  std::function<void()> kernel;
+};
+
+// Runs the blocks of a launch one after another, a fiber for each thread of the block. Threads run
+// until they have to wait for others; who goes on next is the schedule's choice. Not seen are races
+// between blocks, and between accesses with no wait before or after them.
+class Multiprocessor {
+ public:
+  // What a collective does once all have arrived, given each participant's operand.
+  using Collective = void (*)(const std::vector<void*>& operands);
+
+  // The calling host thread's own. A kernel has no other way to find where it runs.
+  static Multiprocessor& current();
+
+  // Throws KernelError for the first thing a kernel does wrong.
+  void run(const Launch& launch, const Stream& stream);
+
+  // For the kernel that runs.
+  void sync_block(Location where);
+  void warp_collective(const char* name, Collective collective, void* operand, Location where);
+  void check_access(const void* address, size_t num_bytes, Location where) const;
+  void* shared_memory() { return shared_memory_.data(); }
+  int lane() const { return running_ % kLanes; }
+  [[noreturn]] void fail(const std::string& message, Location where) const;
+
+ private:
+  enum class State { kReady, kWaiting, kDone };
+
+  struct Thread {
+    explicit Thread(std::function<void()> body) : fiber(std::move(body)) {}
+
+    Fiber fiber;
+    State state = State::kReady;
+    // The operation that the thread waits in:
+    const char* name = "";
+    Location where = {};
+    void* operand = nullptr;
+  };
+  struct Abandoned {};  // unwinds the threads that were left waiting when another failed
+
+  void run_block(uint64_t index);
+  void run_thread();
+  void rendezvous(int first, int count, const char* name, Collective collective, void* operand,
+                  Location where);
+  int count_arrivals(int first, int count) const;
+  void make_ready(int thread);
+  void give_up(const std::string& error);
+  std::string describe_deadlock() const;
+
+  const Launch* launch_ = nullptr;
+  const Stream* stream_ = nullptr;
+  int num_threads_ = 0;
+  std::vector<std::unique_ptr<Thread>> threads_;  // kept from launch to launch
+  Schedule schedule_;
+  int running_ = 0;
+  std::vector<unsigned char> shared_memory_;
+  std::string error_;
+};
+
+// Launches as the CUDA runtime would, but returns when all is done.
+cudaError_t launch(const Launch& launch, cudaStream_t stream);
+
+}  // namespace bertfast::emulation

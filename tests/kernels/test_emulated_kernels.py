@@ -1,0 +1,156 @@
+"""The CUDA kernels without a GPU: run on the host by csrc/emulation; compiled by nvcc where there is one."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+KERNELS = ("bias_gelu", "residual_layer_norm")
+
+
+def _require(*tools: str) -> None:
+    missing = [tool for tool in tools if shutil.which(tool) is None]
+    if missing:
+        pytest.skip(f"needs {' and '.join(missing)} on the PATH")
+
+
+def _run(*command: str | Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=300)
+
+
+def _check(*command: str | Path) -> str:
+    done = _run(*command)
+    if done.returncode != 0:
+        pytest.fail(f"{' '.join(map(str, command))} exited with {done.returncode}:\n{done.stdout}", pytrace=False)
+    return done.stdout
+
+
+@dataclass(frozen=True)
+class Tree:
+    """A copy of the C++ sources that a test may spoil, and where it is built."""
+
+    source: Path
+    build: Path
+
+    def make(self, target: str = "all") -> None:
+        _check("cmake", "--build", self.build, "--target", target, "--parallel", "2")
+
+
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory: pytest.TempPathFactory) -> Tree:
+    _require("cmake", "g++")
+    directory = tmp_path_factory.mktemp("kernels")
+    tree = Tree(directory / "source", directory / "build")
+    shutil.copytree(ROOT / "csrc", tree.source / "csrc")
+    shutil.copy(ROOT / "CMakeLists.txt", tree.source)
+    options = ("-DBERTFAST_DEVICE_KERNELS=OFF", "-DCMAKE_CXX_COMPILER=g++", "-DCMAKE_CXX_FLAGS_RELEASE=-O1")
+    _check("cmake", "-S", tree.source, "-B", tree.build, *options)
+    tree.make()
+    return tree
+
+
+def test_cpp_tests_pass(tree: Tree) -> None:
+    output = _check("ctest", "--test-dir", tree.build, "--output-on-failure")
+    assert "100% tests passed" in output
+
+
+@dataclass(frozen=True)
+class Bug:
+    """A mistake to make in a kernel's source, and what its tests have to say about it."""
+
+    name: str
+    file: str
+    replacements: Sequence[tuple[str, str]]
+    complaint: str
+
+    @property
+    def test(self) -> str:
+        return f"{self.file.split('.')[0]}_test"
+
+
+BUGS = (
+    Bug(
+        "bias one column further",
+        "bias_gelu.cuh",
+        [("(params.bias) + column", "(params.bias) + column + 1")],
+        "misaligned access",
+    ),
+    Bug("one row too many", "bias_gelu.cuh", [("(first_row + i < ", "(first_row + i <= ")], "out of bounds"),
+    Bug(
+        "32-bit row offset",
+        "bias_gelu.cuh",
+        [("const int64_t offset = first_row", "const int offset = static_cast<int>(first_row)")],
+        "FAIL  offsets are 64-bit",
+    ),
+    Bug("tanh for erf", "bias_gelu.cuh", [("return gelu_erf(x)", "return gelu_tanh(x)")], "FAIL  erf is exact"),
+    Bug(
+        "alignment of x forgotten",
+        "bias_gelu.cu",
+        [("params.inner_size, params.x, ", "params.inner_size, ")],
+        "misaligned",
+    ),
+    Bug("no barrier", "residual_layer_norm.cuh", [("    sync_block();\n", "")], "nan, not"),
+    Bug(
+        "slots used twice",
+        "residual_layer_norm.cuh",
+        [("slots + kWarpsPerRow", "slots")],
+        "FAIL  schedules",
+    ),
+    Bug(
+        "E[x^2] - mean^2",
+        "residual_layer_norm.cuh",
+        [
+            ("hidden_size ? value - mean : 0.0f", "hidden_size ? value : 0.0f"),
+            ("const float variance = ", "const float variance = -mean * mean + "),
+            ("[i % kWidth] *= scale", "[i % kWidth] = (values[i / kWidth][i % kWidth] - mean) * scale"),
+        ],
+        "FAIL  large mean",
+    ),
+    Bug(
+        "half a warp sums",
+        "residual_layer_norm.cuh",
+        [("  value = warp_sum(value);", "  if (threadIdx.x % 2 == 0) value = warp_sum(value);")],
+        "deadlock",
+    ),
+)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("bug", BUGS, ids=lambda bug: bug.name)
+def test_planted_bug_is_caught(tree: Tree, bug: Bug) -> None:
+    path = tree.source / "csrc" / "kernels" / bug.file
+    right = path.read_text()
+    wrong = right
+    for old, new in bug.replacements:
+        assert wrong.count(old) == 1, f"{bug.file}: expected {old!r} once, it is there {wrong.count(old)} times"
+        wrong = wrong.replace(old, new)
+    try:
+        path.write_text(wrong)
+        tree.make(bug.test)
+        done = _run(tree.build / "csrc" / "tests" / bug.test)
+    finally:
+        path.write_text(right)
+    assert done.returncode == 1, done.stdout
+    assert bug.complaint in done.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("architecture", ["sm_80", "sm_90"])
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_device_code_stays_in_registers(kernel: str, architecture: str, tmp_path: Path) -> None:
+    """No instance of a kernel spills a register or has a stack frame."""
+    _require("nvcc", "g++")
+    source = ROOT / "csrc" / "kernels" / f"{kernel}.cu"
+    options = ("-std=c++17", "-O3", f"-arch={architecture}", "-Xptxas=-v", "-Werror=all-warnings")
+    report = _check("nvcc", *options, "-I", ROOT / "csrc", "-cubin", "-o", tmp_path / "out.cubin", source)
+    instances = re.findall(r"Compiling entry function '(\w+)'.*\n.*\n\s*(.+ bytes spill loads)", report)
+    assert len(instances) >= 18, report
+    for name, usage in instances:
+        assert usage == "0 bytes stack frame, 0 bytes spill stores, 0 bytes spill loads", name
