@@ -185,7 +185,7 @@ class Engine:
         if reason is not None:
             raise Refused(reason)
         prepared = self._prepared
-        if prepared is None or not prepared.snapshot.holds() or prepared.weights.copies.changed():
+        if prepared is None or not prepared.snapshot.holds():
             prepared = self._prepare(model)
         if prepared.snapshot.training():
             raise Refused("training mode of a submodule")

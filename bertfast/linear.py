@@ -17,7 +17,7 @@ from torch import Tensor
 
 from bertfast.ops import bias_gelu, residual_layer_norm
 
-_CHOICES = ("auto", "blas", "onednn", "mixed", "portable")
+_CHOICES = ("auto", "blas", "onednn", "portable")
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,6 @@ class Linear(Protocol):
     """
 
     name: str
-    copies_weight: bool
 
     def __init__(self, weights: Sequence[Tensor], biases: Sequence[Tensor]) -> None: ...
 
@@ -54,7 +53,6 @@ class PortableLinear:
     """ATen and bertfast's own ops only: any device with kernels for them, traceable by compile and export."""
 
     name = "portable"
-    copies_weight = False
 
     def __init__(self, weights: Sequence[Tensor], biases: Sequence[Tensor]) -> None:
         self.parts = list(zip(weights, biases, strict=True))
@@ -71,28 +69,25 @@ class PortableLinear:
         return residual_layer_norm(self(x), residual, norm.weight, norm.bias, norm.eps)
 
 
-class BlasLinear:
-    """The BLAS that torch was built with (MKL on x86), into memory that the layers reuse.
+class _InPlaceLinear:
+    """What the backends on a CPU share: they read the weights where they are.
 
-    The weights are read where they are: no copy, so nothing can go stale. Large fresh outputs would cost page faults.
+    No copy can go stale, and none doubles the memory. Results go into memory that the layers reuse: large fresh
+    outputs would cost page faults.
     """
-
-    name = "blas"
-    copies_weight = False
 
     def __init__(self, weights: Sequence[Tensor], biases: Sequence[Tensor]) -> None:
         ends = list(accumulate(len(bias) for bias in biases))
-        self._parts = [
-            (weight.t(), bias, slice(end - len(bias), end))
-            for weight, bias, end in zip(weights, biases, ends, strict=True)
-        ]
         self._width = ends[-1]
+        self._parts = [
+            (weight, bias, slice(end - len(bias), end)) for weight, bias, end in zip(weights, biases, ends, strict=True)
+        ]
 
     def __call__(self, x: Tensor, out: Tensor | None = None) -> Tensor:
         if out is None:
             out = x.new_empty((x.shape[0], self._width))
-        for weight_t, bias, columns in self._parts:
-            torch.addmm(bias, x, weight_t, out=out[:, columns])
+        for weight, bias, columns in self._parts:
+            self._product(x, weight, bias, out[:, columns])
         return out
 
     def activated(self, x: Tensor, activation: str, out: Tensor | None = None) -> Tensor:
@@ -101,53 +96,50 @@ class BlasLinear:
     def add_norm(self, x: Tensor, residual: Tensor, norm: Norm) -> Tensor:
         return residual_layer_norm(self(x), residual, norm.weight, norm.bias, norm.eps)
 
+    def _product(self, x: Tensor, weight: Tensor, bias: Tensor, out: Tensor) -> None:
+        """Write ``x W^T + b`` of one part. out: [T, columns of the part]."""
+        raise NotImplementedError
 
-class OneDnnLinear:
-    """oneDNN with weights reordered once, activation and residual fused into the product.
 
-    It keeps a copy of its parts as one matrix in oneDNN's blocked layout, so its owner must watch for changes.
+class BlasLinear(_InPlaceLinear):
+    """The BLAS that torch was built with (MKL on x86): the fastest for many rows."""
+
+    name = "blas"
+
+    def _product(self, x: Tensor, weight: Tensor, bias: Tensor, out: Tensor) -> None:
+        torch.addmm(bias, x, weight.t(), out=out)
+
+
+class OneDnnLinear(_InPlaceLinear):
+    """oneDNN with the operands in exchanged roles: ``y^T = W x^T``, the fastest for few rows.
+
+    Few rows leave a product no time but to read the weight. As the left operand it is streamed through once, as it
+    lies in memory; as the right operand, its usual place, every call would rearrange it first, or keep a copy of it.
     """
 
     name = "onednn"
-    copies_weight = True
-
-    # oneDNN blocks the weight for an expected number of rows; 256 suits both short and long batches.
-    _ROWS_HINT = 256
-
-    def __init__(self, weights: Sequence[Tensor], biases: Sequence[Tensor]) -> None:
-        self.packed = torch.ops.mkldnn._reorder_linear_weight(torch.cat(tuple(weights)), self._ROWS_HINT)
-        self.bias = torch.cat(tuple(biases))
-
-    def __call__(self, x: Tensor, out: Tensor | None = None) -> Tensor:
-        return self._run(x, "none", "")
 
     def activated(self, x: Tensor, activation: str, out: Tensor | None = None) -> Tensor:
-        if activation == "relu":
-            return self._run(x, "relu", "")
-        if not _has_avx512():
-            # oneDNN's fused erf then costs half as much as the product itself (benchmarks/bench_linear.py).
-            return _activate_(self(x), activation)
-        return self._run(x, "gelu", "tanh" if activation == "tanh" else "none")
+        # Activated before it is transposed, and transposed as a view: the next product reads either layout.
+        parts = [self._transposed(x, weight).add_(bias.unsqueeze(1)) for weight, bias, _ in self._parts]
+        return _activate_(parts[0] if len(parts) == 1 else torch.cat(parts), activation).t()
 
-    def add_norm(self, x: Tensor, residual: Tensor, norm: Norm) -> Tensor:
-        y = torch.ops.mkldnn._linear_pointwise.binary(x, residual, self.packed, self.bias, "add")
-        return F.layer_norm(y, norm.weight.shape, norm.weight, norm.bias, norm.eps)
+    def _product(self, x: Tensor, weight: Tensor, bias: Tensor, out: Tensor) -> None:
+        torch.add(self._transposed(x, weight).t(), bias, out=out)
 
-    def _run(self, x: Tensor, post_op: str, algorithm: str) -> Tensor:
-        return torch.ops.mkldnn._linear_pointwise(  # type: ignore[no-any-return]
-            x, self.packed, self.bias, post_op, [], algorithm
-        )
+    def _transposed(self, x: Tensor, weight: Tensor) -> Tensor:
+        """``W x^T``: [M, T]."""
+        return torch.ops.mkldnn._linear_pointwise(weight, x, None, "none", [], "")  # type: ignore[no-any-return]
 
 
 class MixedLinear:
-    """oneDNN's packed copy for few rows, where reading the weight is the work; the BLAS in place for many."""
+    """oneDNN for few rows, the BLAS for many, and for the very few that it treats as vectors."""
 
     name = "onednn+blas"
-    copies_weight = True
 
-    # On AVX2, 32 rows are 12 % faster by oneDNN, 128 rows equal, 1024 rows 9 % faster by MKL (bench_encoder.py with
-    # BERTFAST_CPU_LINEAR=onednn and =blas).
-    _FEW_ROWS = 128
+    # From benchmarks/bench_linear.py with AVX-512; with AVX2 the second is the same.
+    _VECTORS = 3
+    _FEW_ROWS = 96
 
     def __init__(self, weights: Sequence[Tensor], biases: Sequence[Tensor]) -> None:
         self._few, self._many = OneDnnLinear(weights, biases), BlasLinear(weights, biases)
@@ -162,14 +154,15 @@ class MixedLinear:
         return self._for(x).add_norm(x, residual, norm)
 
     def _for(self, x: Tensor) -> OneDnnLinear | BlasLinear:
-        return self._few if x.shape[0] <= self._FEW_ROWS else self._many
+        return self._few if self._VECTORS < x.shape[0] <= self._FEW_ROWS else self._many
 
 
 def select_linear(device: torch.device, dtype: torch.dtype) -> type[Linear]:
     """The backend for weights of this device and dtype.
 
-    ``BERTFAST_CPU_LINEAR`` = ``auto`` (default), ``blas``, ``onednn``, ``mixed`` or ``portable`` overrides the choice
-    on a CPU; a dtype that oneDNN does not take runs on ``blas``. Raises ValueError for any other value.
+    ``BERTFAST_CPU_LINEAR`` = ``auto`` (default: oneDNN for few rows, the BLAS for others), ``blas``, ``onednn`` or
+    ``portable`` overrides the choice on a CPU; a dtype that oneDNN does not take runs on ``blas``. Raises ValueError
+    for any other value.
     """
     choice = os.environ.get("BERTFAST_CPU_LINEAR", "auto")
     if choice not in _CHOICES:
@@ -178,10 +171,8 @@ def select_linear(device: torch.device, dtype: torch.dtype) -> type[Linear]:
         return PortableLinear
     if choice == "blas" or not _onednn_takes(dtype):
         return BlasLinear
-    # Chosen by instruction set, not by timing: the same machine must give the same bits on every run.
-    if choice == "onednn" or (choice == "auto" and _has_avx512()):
-        return OneDnnLinear
-    return MixedLinear
+    # Chosen by dtype and rows, not by timing: the same machine must give the same bits on every run.
+    return OneDnnLinear if choice == "onednn" else MixedLinear
 
 
 def _onednn_takes(dtype: torch.dtype) -> bool:
@@ -190,10 +181,6 @@ def _onednn_takes(dtype: torch.dtype) -> bool:
     if dtype == torch.bfloat16:
         return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
     return dtype == torch.float32
-
-
-def _has_avx512() -> bool:
-    return torch.backends.cpu.get_cpu_capability().startswith("AVX512")
 
 
 def _activate_(y: Tensor, activation: str) -> Tensor:

@@ -46,7 +46,6 @@ class Report:
     pad_outputs: str
     dtype: str | None
     linear_backend: str | None
-    weight_copies_bytes: int
     fast_calls: int
     stock_calls: int
 
@@ -59,8 +58,7 @@ class Report:
                 f"({share:.0f} %)" + ("; last layer: first token only" if self.first_token_only else "")
             )
         if self.linear_backend:
-            copies = f", {self.weight_copies_bytes / 2**20:.0f} MiB of copies" if self.weight_copies_bytes else ""
-            lines.append(f"  weights: {self.dtype}, linear layers by {self.linear_backend}{copies}")
+            lines.append(f"  weights: {self.dtype}, read in place, linear layers by {self.linear_backend}")
         lines.append(f"  pad_outputs={self.pad_outputs}; calls: {self.fast_calls} fast, {self.stock_calls} stock")
         return "\n".join(lines)
 

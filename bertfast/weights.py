@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from bertfast.copies import CopyWatch
 from bertfast.linear import Linear, Norm, select_linear
 
 
@@ -77,7 +76,6 @@ class EncoderWeights:
     layers: tuple[LayerWeights, ...]
     first_token: FirstTokenWeights
     backend: str
-    copies: CopyWatch
 
     @property
     def dtype(self) -> torch.dtype:
@@ -98,9 +96,6 @@ def build_weights(spec: EncoderSpec, parameters: Mapping[str, torch.nn.Parameter
     tensors = {role: parameter.detach() for role, parameter in parameters.items()}
     word = tensors["embeddings.word"]
     linear = select_linear(word.device, word.dtype)
-    copied = [
-        p for role, p in tensors.items() if linear.copies_weight and role.startswith("layers.") and "norm" not in role
-    ]
 
     def norm(prefix: str) -> Norm:
         return Norm(tensors[f"{prefix}.weight"], tensors[f"{prefix}.bias"], spec.eps)
@@ -129,7 +124,6 @@ def build_weights(spec: EncoderSpec, parameters: Mapping[str, torch.nn.Parameter
         layers=layers,
         first_token=FirstTokenWeights(query=dense(last, "query"), key_value=dense(last, "key", "value")),
         backend=linear.name,
-        copies=CopyWatch(copied),
     )
 
 

@@ -25,7 +25,7 @@ _LAYERS = (
     ("guard",),
     ("arguments", "encoder", "families.", "inputs"),
     ("weights",),
-    ("copies", "linear", "packing"),
+    ("linear", "packing"),
     ("ops.",),
     ("compat", "errors", "reporting", "_version"),
 )

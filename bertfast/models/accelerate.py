@@ -123,7 +123,6 @@ def _report(encoder: nn.Module, engine: Engine, call: Call) -> Report:
         pad_outputs=engine.options.pad_outputs,
         dtype=None if weights is None else str(weights.dtype),
         linear_backend=None if weights is None else weights.backend,
-        weight_copies_bytes=0 if weights is None else weights.copies.num_bytes,
         fast_calls=engine.counts["fast"],
         stock_calls=engine.counts["stock"],
     )

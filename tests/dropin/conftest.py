@@ -35,7 +35,7 @@ def batch(make_config: Callable[..., Any], make_batch: Callable[..., Any]) -> di
 
 @pytest.fixture(params=["blas", "onednn"])
 def backend(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """A backend for the linear layers: one that reads the weights where they are, one that copies them."""
+    """A backend for the linear layers: rows times weights, and weights times rows."""
     if request.param == "onednn" and not torch.backends.mkldnn.is_available():
         pytest.skip("this torch has no oneDNN")
     monkeypatch.setenv("BERTFAST_CPU_LINEAR", request.param)

@@ -11,7 +11,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from bertfast.linear import Norm, PortableLinear, select_linear
 
 _CPU = torch.device("cpu")
-_BACKENDS = ["blas", "onednn", "mixed", "portable"]
+_BACKENDS = ["auto", "blas", "onednn", "portable"]
 # [T, K] x [M, K]: one row, few rows, more rows than any backend's idea of few.
 _SHAPES = [(1, 64, 96), (2, 5, 7), (33, 384, 1152), (200, 96, 64), (0, 8, 8)]
 
@@ -113,16 +113,14 @@ def test_inputs_with_strides(linear):
 
 
 @pytest.mark.parametrize("edited", ["weight", "bias"])
-def test_copies_are_declared(edited, linear):
-    """Who does not copy sees an edit; who copies says so, for its owner to watch."""
-    x, weight, bias, _, _ = _sample(3, 8, 8, torch.float32)
+@pytest.mark.parametrize("rows", [1, 5, 200])
+def test_nothing_is_copied(rows, edited, linear):
+    """An edit of a weight that nobody is told of is in the next result."""
+    x, weight, bias, _, _ = _sample(rows, 8, 8, torch.float32)
     layer = linear(torch.float32)([weight], [bias])
-    before = layer(x).clone()
+    layer(x)
     (weight if edited == "weight" else bias).mul_(2)
-    if not layer.copies_weight:
-        assert relative_error(layer(x), _product_oracle(x, weight, bias)) <= _bound(torch.float32, 8)
-    elif edited == "weight":
-        assert torch.equal(layer(x), before)
+    assert relative_error(layer(x), _product_oracle(x, weight, bias)) <= _bound(torch.float32, 8)
 
 
 def test_an_unknown_backend_raises(monkeypatch):

@@ -48,7 +48,7 @@ def test_no_further_from_the_truth_than_stock(dtype, config, shared_pair, make_b
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
-@pytest.mark.parametrize("backend", ["blas", "onednn", "mixed", "portable"])
+@pytest.mark.parametrize("backend", ["auto", "blas", "onednn", "portable"])
 def test_linear_backends(backend, dtype, config, stock_and_fast, make_batch, monkeypatch):
     """The choice depends on the machine and on the number of rows; each must do everywhere."""
     monkeypatch.setenv("BERTFAST_CPU_LINEAR", backend)
