@@ -86,8 +86,7 @@ class _InPlaceLinear:
     def __call__(self, x: Tensor, out: Tensor | None = None) -> Tensor:
         if out is None:
             out = x.new_empty((x.shape[0], self._width))
-        for weight, bias, columns in self._parts:
-            self._product(x, weight, bias, out[:, columns])
+        self._multiply(x, out)
         return out
 
     def activated(self, x: Tensor, activation: str, out: Tensor | None = None) -> Tensor:
@@ -96,8 +95,8 @@ class _InPlaceLinear:
     def add_norm(self, x: Tensor, residual: Tensor, norm: Norm) -> Tensor:
         return residual_layer_norm(self(x), residual, norm.weight, norm.bias, norm.eps)
 
-    def _product(self, x: Tensor, weight: Tensor, bias: Tensor, out: Tensor) -> None:
-        """Write ``x W^T + b`` of one part. out: [T, columns of the part]."""
+    def _multiply(self, x: Tensor, out: Tensor) -> None:
+        """Write ``y``. out: [T, M]."""
         raise NotImplementedError
 
 
@@ -106,8 +105,9 @@ class BlasLinear(_InPlaceLinear):
 
     name = "blas"
 
-    def _product(self, x: Tensor, weight: Tensor, bias: Tensor, out: Tensor) -> None:
-        torch.addmm(bias, x, weight.t(), out=out)
+    def _multiply(self, x: Tensor, out: Tensor) -> None:
+        for weight, bias, columns in self._parts:
+            torch.addmm(bias, x, weight.t(), out=out[:, columns])
 
 
 class OneDnnLinear(_InPlaceLinear):
@@ -120,16 +120,19 @@ class OneDnnLinear(_InPlaceLinear):
     name = "onednn"
 
     def activated(self, x: Tensor, activation: str, out: Tensor | None = None) -> Tensor:
-        # Activated before it is transposed, and transposed as a view: the next product reads either layout.
-        parts = [self._transposed(x, weight).add_(bias.unsqueeze(1)) for weight, bias, _ in self._parts]
+        # Activated before it is transposed, and transposed as a view: the next product wants it like that.
+        parts = [y_t.add_(bias.unsqueeze(1)) for y_t, (_, bias, _) in zip(self._products(x), self._parts, strict=True)]
         return _activate_(parts[0] if len(parts) == 1 else torch.cat(parts), activation).t()
 
-    def _product(self, x: Tensor, weight: Tensor, bias: Tensor, out: Tensor) -> None:
-        torch.add(self._transposed(x, weight).t(), bias, out=out)
+    def _multiply(self, x: Tensor, out: Tensor) -> None:
+        for y_t, (_, bias, columns) in zip(self._products(x), self._parts, strict=True):
+            torch.add(y_t.t(), bias, out=out[:, columns])
 
-    def _transposed(self, x: Tensor, weight: Tensor) -> Tensor:
-        """``W x^T``: [M, T]."""
-        return torch.ops.mkldnn._linear_pointwise(weight, x, None, "none", [], "")  # type: ignore[no-any-return]
+    def _products(self, x: Tensor) -> list[Tensor]:
+        """``W x^T`` of each part: [columns of the part, T]."""
+        # With x^T in one piece the product is some 5 % faster, its small transposition included.
+        x = x.t().contiguous().t()
+        return [torch.ops.mkldnn._linear_pointwise(weight, x, None, "none", [], "") for weight, _, _ in self._parts]
 
 
 class MixedLinear:
