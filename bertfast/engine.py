@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
+from enum import Enum
 from typing import Any
 
 import torch
@@ -29,6 +30,14 @@ from bertfast.weights import EncoderWeights, build_weights
 _ATTRIBUTE = "_bertfast_engine"
 PAD_OUTPUTS = ("auto", "exact", "zero")
 ON_FALLBACK = ("log", "silent", "raise")
+
+
+class Reads(Enum):
+    """What the caller of an encoder reads of its last hidden state."""
+
+    EVERYTHING = "all positions, padding too"
+    TOKENS = "no padding"
+    FIRST_TOKEN = "only the pooled output"
 
 
 @dataclass(frozen=True)
@@ -124,31 +133,35 @@ class Engine:
         model: Any,
         stock: Callable[..., Any],
         arguments: Mapping[str, Any],
-        pooled_only: bool,
+        reads: Reads,
     ) -> Any:
         """The outputs of ``BertModel.forward`` for these named arguments, or NotImplemented if stock must run.
 
-        pooled_only: the caller reads nothing but the pooled output; ``last_hidden_state`` is then [B, 1, H].
-        Raises the errors of `check_inputs`, and FallbackError if ``on_fallback="raise"``.
+        reads: what the caller looks at; for FIRST_TOKEN, ``last_hidden_state`` is [B, 1, H]. Raises the errors of
+        `check_inputs`, and FallbackError if ``on_fallback="raise"``.
         """
         try:
             prepared = self.admit(model, arguments)
             wants_states = bool(hidden_states_wanted(model, arguments))
-            pooled_only = pooled_only and not wants_states and family.reads_first_token(model.pooler)
+            first_token_only = (
+                reads is Reads.FIRST_TOKEN and not wants_states and family.reads_first_token(model.pooler)
+            )
             inputs = check_inputs(arguments, prepared.weights.spec, prepared.weights.embeddings.word.device)
-            batch, computed = self._pack(inputs, prepared.weights, pooled_only)
+            batch, computed = self._pack(inputs, prepared.weights, first_token_only or reads is Reads.TOKENS)
         except Refused as refusal:
             self.fall_back(model, str(refusal))
             return NotImplemented
-        call = Call(FAST, None, *_token_counts(inputs, batch), first_token_only=pooled_only)
+        call = Call(FAST, None, *_token_counts(inputs, batch), first_token_only=first_token_only)
         if PROBING.get():
             raise Probed(self, call)
-        run = fast_forward(prepared.weights, inputs, batch, pooled_only, wants_states)
+        run = fast_forward(prepared.weights, inputs, batch, first_token_only, wants_states)
         if torch.is_grad_enabled():
-            visible = None if computed is None or pooled_only else computed.unsqueeze(2)
+            visible = None if computed is None or first_token_only else computed.unsqueeze(2)
             mask = inputs.attention_mask
             kept = arguments if mask is None else {**arguments, "attention_mask": mask.clone()}
-            outputs = differentiable(run, StockForward(model, stock, kept, prepared.snapshot, pooled_only, visible))
+            outputs = differentiable(
+                run, StockForward(model, stock, kept, prepared.snapshot, first_token_only, visible)
+            )
         else:
             outputs = run()
         self._record(call)
@@ -205,7 +218,7 @@ class Engine:
             return self._prepared
 
     def _pack(
-        self, inputs: EncoderInputs, weights: EncoderWeights, pooled_only: bool
+        self, inputs: EncoderInputs, weights: EncoderWeights, padding_unseen: bool
     ) -> tuple[PackedBatch, Tensor | None]:
         """The packed layout, and which positions it computes: [B, S] bool, None for all."""
         device = weights.embeddings.word.device
@@ -213,9 +226,7 @@ class Engine:
             return pack_dense(inputs.batch_size, inputs.padded_len, device), None
         attended = compat.attended(inputs.attention_mask, weights.dtype)
         needed = _needed(attended, inputs, weights.spec.pad_token_id)
-        drop = pooled_only or self.options.pad_outputs == "zero"
-        if self.options.pad_outputs == "exact":
-            drop = False
+        drop = {"auto": padding_unseen, "exact": False, "zero": True}[self.options.pad_outputs]
         batch = pack(attended, needed if drop else torch.ones_like(attended))
         if batch.fewest_keys == 0:
             raise Refused("a row without any attended token")

@@ -14,13 +14,13 @@ from bertfast.weights import EncoderWeights
 
 
 def fast_forward(
-    weights: EncoderWeights, inputs: EncoderInputs, batch: PackedBatch, pooled_only: bool, wants_states: bool
+    weights: EncoderWeights, inputs: EncoderInputs, batch: PackedBatch, first_token_only: bool, wants_states: bool
 ) -> Callable[[], tuple[Tensor, ...]]:
     """The fast forward, to be called without a graph: last hidden state, then the earlier ones if wanted."""
 
     def run() -> tuple[Tensor, ...]:
         tokens = packed_tokens(weights, inputs, batch)
-        if pooled_only:
+        if first_token_only:
             return (batch.scatter_first(encode_first(weights, tokens, batch)),)
         if wants_states:
             *earlier, last = (batch.scatter(state) for state in encode(weights, tokens, batch))

@@ -19,6 +19,7 @@ _LAYERS = (
     ("cli.",),
     ("__init__",),
     ("models.accelerate",),
+    ("models.sentence_transformers",),
     ("models.bert", "models.tokenizers", "models.__init__"),
     ("engine",),
     ("autograd", "forward"),

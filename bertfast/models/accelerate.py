@@ -10,6 +10,7 @@ from transformers.models.bert import modeling_bert as hf
 
 from bertfast.engine import PROBING, Engine, Options, Probed
 from bertfast.errors import UnsupportedModelError
+from bertfast.models import sentence_transformers
 from bertfast.models.bert import (
     ACCELERATED,
     STOCK_FORWARD,
@@ -47,8 +48,9 @@ def accelerate(model: T, *, pad_outputs: str = "auto", on_fallback: str = "log")
             f"{', '.join(sorted(m.__name__ for m in _ORIGINALS))} and modules that contain one"
         )
     for module in root.modules():
-        if type(module) in ACCELERATED:
-            module.__class__ = ACCELERATED[type(module)]
+        fast = ACCELERATED.get(type(module)) or sentence_transformers.accelerated_class(type(module))
+        if fast is not None:
+            module.__class__ = fast
     for encoder in encoders:
         Engine.attach(encoder, options)
     return model
@@ -57,8 +59,9 @@ def accelerate(model: T, *, pad_outputs: str = "auto", on_fallback: str = "log")
 def restore(model: T) -> T:
     """Undo `accelerate`, in place: every encoder inside ``model`` is transformers' own class again."""
     for module in _root(model).modules():
-        if type(module) in _ORIGINALS:
-            module.__class__ = _ORIGINALS[type(module)]
+        stock = _ORIGINALS.get(type(module)) or sentence_transformers.stock_class(type(module))
+        if stock is not None:
+            module.__class__ = stock
         Engine.detach(module)
     return model
 

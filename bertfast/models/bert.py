@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
@@ -17,10 +18,10 @@ from transformers import GenerationMixin
 from transformers.models.bert import modeling_bert as hf
 
 from bertfast import compat
-from bertfast.engine import Engine
+from bertfast.engine import Engine, Reads
 
-#: The encoder whose caller reads only the pooled output, while such a head is running.
-_pooled_only: ContextVar[nn.Module | None] = ContextVar("bertfast_pooled_only", default=None)
+#: An encoder and what its caller reads of it, while such a caller is running.
+_reading: ContextVar[tuple[nn.Module | None, Reads]] = ContextVar("bertfast_reading", default=(None, Reads.EVERYTHING))
 
 # Taken before `install` can replace it: what a fallback runs.
 STOCK_FORWARD = hf.BertModel.forward
@@ -47,7 +48,9 @@ def fast_forward(self: nn.Module, *args: Any, **kwargs: Any) -> Any:
     if torch.compiler.is_compiling():
         return STOCK_FORWARD(self, *args, **kwargs)
     # Read once: an encoder that runs inside this one is another caller's.
-    pooled_only = _pooled_only.get() is self and not self._forward_hooks
+    encoder, reads = _reading.get()
+    if encoder is not self or self._forward_hooks:
+        reads = Reads.EVERYTHING
     engine = Engine.of(self)
     if type(self) not in (BertModel, hf.BertModel):
         # A subclass may override any step of the way.
@@ -56,10 +59,20 @@ def fast_forward(self: nn.Module, *args: Any, **kwargs: Any) -> Any:
     arguments = named_arguments(args, kwargs)
     # Arguments that do not fit are for transformers to refuse.
     if arguments is not None:
-        output = engine.forward(self, STOCK_FORWARD, arguments, pooled_only)
+        output = engine.forward(self, STOCK_FORWARD, arguments, reads)
         if output is not NotImplemented:
             return output
     return STOCK_FORWARD(self, *args, **kwargs)
+
+
+@contextmanager
+def reading(encoder: nn.Module, reads: Reads) -> Iterator[None]:
+    """Tells ``encoder`` what the calls inside read of its outputs."""
+    token = _reading.set((encoder, reads))
+    try:
+        yield
+    finally:
+        _reading.reset(token)
 
 
 def reads_pooled_only(stock: Callable[..., Any]) -> Callable[..., Any]:
@@ -69,11 +82,8 @@ def reads_pooled_only(stock: Callable[..., Any]) -> Callable[..., Any]:
     def forward(self: Any, *args: Any, **kwargs: Any) -> Any:
         if torch.compiler.is_compiling():
             return stock(self, *args, **kwargs)
-        token = _pooled_only.set(self.bert)
-        try:
+        with reading(self.bert, Reads.FIRST_TOKEN):
             return stock(self, *args, **kwargs)
-        finally:
-            _pooled_only.reset(token)
 
     return forward
 

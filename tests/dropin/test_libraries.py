@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -170,6 +172,49 @@ def test_sentence_transformer_drops_the_padding_that_its_pooling_masks(sentence_
     model.encode(TEXTS, batch_size=4)
     report = bertfast.explain(model)
     assert report.real_tokens == report.computed_tokens < report.padded_tokens
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seen_by", ["forward", "a hook", "pad_outputs", "another module"])
+def test_sentence_transformer_computes_the_padding_that_can_be_seen(sentence_transformers, minilm, seen_by):
+    model = sentence_transformers.SentenceTransformer(str(minilm), device="cpu")
+    if seen_by == "another module":
+        model.append(torch.nn.Identity())
+    expected = model.encode(TEXTS, batch_size=4)
+    bertfast.accelerate(model, pad_outputs="exact" if seen_by == "pad_outputs" else "auto")
+    if seen_by == "a hook":
+        model.register_forward_hook(lambda module, args, output: None)
+    if seen_by == "forward":
+        model(model.tokenize(TEXTS))
+    else:
+        np.testing.assert_allclose(model.encode(TEXTS, batch_size=4), expected, rtol=0, atol=1e-6)
+    report = bertfast.explain(model)
+    assert report.real_tokens < report.computed_tokens == report.padded_tokens
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda model: pickle.loads(pickle.dumps(model))])
+def test_a_copied_sentence_transformer_is_fast_and_can_be_restored(sentence_transformers, minilm, duplicate):
+    stock = sentence_transformers.SentenceTransformer
+    model = duplicate(bertfast.accelerate(stock(str(minilm), device="cpu")))
+    assert isinstance(model, stock)
+    assert type(model).__name__ == "SentenceTransformer"
+    embeddings = model.encode(TEXTS)
+    report = bertfast.explain(model)
+    assert (report.path, report.computed_tokens) == ("fast", report.real_tokens)
+    assert type(bertfast.restore(model)) is stock
+    np.testing.assert_allclose(model.encode(TEXTS), embeddings, rtol=0, atol=1e-6)
+
+
+@pytest.mark.slow
+def test_a_saved_sentence_transformer_is_stocks(sentence_transformers, minilm, tmp_path):
+    stock = sentence_transformers.SentenceTransformer(str(minilm), device="cpu")
+    stock.save(str(tmp_path / "stock"))
+    bertfast.accelerate(stock).save(str(tmp_path / "fast"))
+    names = sorted(p.relative_to(tmp_path / "stock") for p in (tmp_path / "stock").rglob("*") if p.is_file())
+    assert names == sorted(p.relative_to(tmp_path / "fast") for p in (tmp_path / "fast").rglob("*") if p.is_file())
+    for name in names:
+        assert (tmp_path / "fast" / name).read_bytes() == (tmp_path / "stock" / name).read_bytes(), name
 
 
 @pytest.mark.slow

@@ -1,0 +1,81 @@
+"""sentence-transformers' ``SentenceTransformer``: its pooling masks the padding, so nobody sees what stands there.
+
+The package is known by its names only, and never imported by bertfast: versions 5 and 6 keep their modules in
+different places.
+"""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from typing import Any
+
+from torch import nn
+
+from bertfast.engine import Reads
+from bertfast.models.bert import BertModel, reading
+
+_EMBEDDING = "sentence_embedding"
+# What may follow the encoder: Pooling reads the tokens, under the mask in all of its modes; the others read its result.
+_AFTER_THE_ENCODER = ("Pooling", "Dense", "Normalize")
+_classes: dict[type, type] = {}
+
+
+class _MasksPadding:
+    """``encode`` tells the encoder what it reads. ``forward`` does not: its caller gets the token embeddings too."""
+
+    def encode(self, *args: Any, **kwargs: Any) -> Any:
+        """As sentence-transformers' own; padding is left out where only sentence embeddings are asked for."""
+        encode = super().encode  # type: ignore[misc]
+        encoder = _encoder_behind_pooling(self)
+        names = inspect.signature(encode).parameters
+        wanted = {**dict(zip(names, args, strict=False)), **kwargs}.get("output_value", _EMBEDDING)
+        if encoder is None or wanted != _EMBEDDING:
+            return encode(*args, **kwargs)
+        with reading(encoder, Reads.TOKENS):
+            return encode(*args, **kwargs)
+
+
+def accelerated_class(kind: type) -> type | None:
+    """The class that stands in for sentence-transformers' ``SentenceTransformer``; None for any other class."""
+    if not _comes_from_there(kind, "SentenceTransformer"):
+        return None
+    if kind not in _classes:
+        body = {"__module__": __name__, "__qualname__": kind.__qualname__, "__doc__": kind.__doc__}
+        _classes[kind] = type(kind.__name__, (_MasksPadding, kind), body)
+    return _classes[kind]
+
+
+def stock_class(kind: type) -> type | None:
+    """The class that ``kind`` stands in for; None if it stands in for none."""
+    return next((stock for stock, fast in _classes.items() if fast is kind), None)
+
+
+def _encoder_behind_pooling(model: Any) -> nn.Module | None:
+    """The accelerated encoder of a plain chain of encoder, pooling and what follows, if nothing else looks at it."""
+    chain = list(model.children())
+    if any(m._forward_hooks for m in (model, *chain)):
+        return None
+    first, *others = chain or [None]
+    if not (others and _comes_from_there(type(first), "Transformer") and _comes_from_there(type(others[0]), "Pooling")):
+        return None
+    if not all(any(_comes_from_there(type(m), name) for name in _AFTER_THE_ENCODER) for m in others):
+        return None
+    if any(getattr(m, "module_input_name", _EMBEDDING) != _EMBEDDING for m in others[1:]):
+        return None
+    encoders = [m for m in first.modules() if type(m) is BertModel]
+    return encoders[0] if len(encoders) == 1 else None
+
+
+def _comes_from_there(kind: type, name: str) -> bool:
+    return kind.__name__ == name and kind.__module__.split(".", 1)[0] == "sentence_transformers"
+
+
+def __getattr__(name: str) -> type:
+    # Where pickle looks for the class, perhaps in a process that has not imported the package yet.
+    if name != "SentenceTransformer":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    __import__("sentence_transformers")
+    made = accelerated_class(sys.modules["sentence_transformers"].SentenceTransformer)
+    assert made is not None
+    return made
