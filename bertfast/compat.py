@@ -22,6 +22,21 @@ def attended(mask: Tensor, dtype: torch.dtype) -> Tensor:
     return mask.bool() if TRANSFORMERS_5 else mask.to(dtype) == 1
 
 
+def unusual_mask(mask: Tensor, dtype: torch.dtype, attention: str) -> str | None:
+    """What a 2-D mask asks for beyond hiding positions, or None.
+
+    Eager attention of 4.57 adds ``(1 - mask) * lowest`` to the scores: a value above 1 outweighs every score.
+    """
+    if TRANSFORMERS_5 or attention != "eager" or mask.dtype == torch.bool:
+        return None
+    return "attention_mask values above 1" if bool((mask.to(dtype) > 1).any()) else None
+
+
+def default_token_types(max_positions: int) -> int | None:
+    """How many tokens have a default token type; None for any number. 4.57 cuts them from a buffer of that size."""
+    return None if TRANSFORMERS_5 else max_positions
+
+
 def register_recordable(model_class: type) -> None:
     """Make transformers' output capturing know a subclass of its models, as ``__init__`` would."""
     if TRANSFORMERS_5:

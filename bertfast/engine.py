@@ -9,7 +9,6 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
-from enum import Enum
 from typing import Any
 
 import torch
@@ -21,42 +20,14 @@ from bertfast.autograd import StockForward, differentiable
 from bertfast.errors import FallbackError
 from bertfast.families import Refused
 from bertfast.families import bert as family
-from bertfast.forward import fast_forward
-from bertfast.inputs import EncoderInputs, check_inputs
-from bertfast.packing import PackedBatch, pack, pack_dense
+from bertfast.forward import packed_forward
+from bertfast.inputs import check_inputs
+from bertfast.options import Options, Reads
+from bertfast.padding import Layout, lay_out
 from bertfast.reporting import FAST, STOCK, Call, count, logger
 from bertfast.weights import EncoderWeights, build_weights
 
 _ATTRIBUTE = "_bertfast_engine"
-PAD_OUTPUTS = ("auto", "exact", "zero")
-ON_FALLBACK = ("log", "silent", "raise")
-
-
-class Reads(Enum):
-    """What the caller of an encoder reads of its last hidden state."""
-
-    EVERYTHING = "all positions, padding too"
-    TOKENS = "no padding"
-    FIRST_TOKEN = "only the pooled output"
-
-
-@dataclass(frozen=True)
-class Options:
-    """How an encoder is to be run.
-
-    pad_outputs: ``"auto"`` drops padding where it cannot be seen and computes it elsewhere, ``"exact"`` never drops,
-    ``"zero"`` always drops and returns zeros there. on_fallback: what to do when stock transformers must run.
-    Raises ValueError for any other value.
-    """
-
-    pad_outputs: str = "auto"
-    on_fallback: str = "log"
-
-    def __post_init__(self) -> None:
-        for name, allowed in (("pad_outputs", PAD_OUTPUTS), ("on_fallback", ON_FALLBACK)):
-            value = getattr(self, name)
-            if value not in allowed:
-                raise ValueError(f"{name}={value!r}: expected one of {', '.join(allowed)}")
 
 
 #: Set while `bertfast.explain` asks which path a call would take.
@@ -146,17 +117,24 @@ class Engine:
             first_token_only = (
                 reads is Reads.FIRST_TOKEN and not wants_states and family.reads_first_token(model.pooler)
             )
-            inputs = check_inputs(arguments, prepared.weights.spec, prepared.weights.embeddings.word.device)
-            batch, computed = self._pack(inputs, prepared.weights, first_token_only or reads is Reads.TOKENS)
+            weights = prepared.weights
+            inputs = check_inputs(arguments, weights.spec, weights.embeddings.word.device)
+            unseen = first_token_only or reads is Reads.TOKENS
+            drop = self.options.drops_padding(unseen)
+            attention = model.config._attn_implementation
+            layout = lay_out(inputs, attention, weights.spec.pad_token_id, weights.dtype, drop)
         except Refused as refusal:
             self.fall_back(model, str(refusal))
             return NotImplemented
-        call = Call(FAST, None, *_token_counts(inputs, batch), first_token_only=first_token_only)
+        batch = layout.batch
+        slots = inputs.batch_size * inputs.padded_len
+        call = Call(FAST, None, batch.num_keys, batch.num_tokens, slots, first_token_only)
         if PROBING.get():
             raise Probed(self, call)
-        run = fast_forward(prepared.weights, inputs, batch, first_token_only, wants_states)
+        self._say_padding(layout)
+        run = packed_forward(weights, inputs, batch, first_token_only, wants_states)
         if torch.is_grad_enabled():
-            visible = None if computed is None or first_token_only else computed.unsqueeze(2)
+            visible = None if layout.computed is None or first_token_only else layout.computed.unsqueeze(2)
             mask = inputs.attention_mask
             kept = arguments if mask is None else {**arguments, "attention_mask": mask.clone()}
             outputs = differentiable(
@@ -217,27 +195,11 @@ class Engine:
             self._prepared = _Prepared(snapshot, weights)
             return self._prepared
 
-    def _pack(
-        self, inputs: EncoderInputs, weights: EncoderWeights, padding_unseen: bool
-    ) -> tuple[PackedBatch, Tensor | None]:
-        """The packed layout, and which positions it computes: [B, S] bool, None for all."""
-        device = weights.embeddings.word.device
-        if inputs.attention_mask is None:
-            return pack_dense(inputs.batch_size, inputs.padded_len, device), None
-        attended = compat.attended(inputs.attention_mask, weights.dtype)
-        needed = _needed(attended, inputs, weights.spec.pad_token_id)
-        drop = {"auto": padding_unseen, "exact": False, "zero": True}[self.options.pad_outputs]
-        batch = pack(attended, needed if drop else torch.ones_like(attended))
-        if batch.fewest_keys == 0:
-            raise Refused("a row without any attended token")
-        if not drop and self.options.pad_outputs == "auto":
-            self._say_padding(batch.num_tokens, needed)
-        return batch, needed if drop else None
-
-    def _say_padding(self, computed: int, needed: Tensor) -> None:
-        if self._said_padding:
+    def _say_padding(self, layout: Layout) -> None:
+        """Say once what computing padding costs, where it was computed because somebody may see it."""
+        if self._said_padding or self.options.pad_outputs != "auto" or layout.computed is not None:
             return
-        spare = computed - int(needed.sum())
+        spare, computed = layout.padding_tokens(), layout.batch.num_tokens
         if spare > 0:
             self._said_padding = True
             logger.warning(
@@ -247,18 +209,3 @@ class Engine:
                 computed,
                 100 * spare / computed,
             )
-
-
-def _needed(attended: Tensor, inputs: EncoderInputs, pad_token_id: int | None) -> Tensor:
-    """All positions but those that are masked and hold the pad id; column 0 is what poolers read. [B, S] bool."""
-    if inputs.input_ids is None or pad_token_id is None:
-        return torch.ones_like(attended)
-    needed = attended | (inputs.input_ids != pad_token_id)
-    needed[:, 0] = True
-    return needed
-
-
-def _token_counts(inputs: EncoderInputs, batch: PackedBatch) -> tuple[int, int, int]:
-    """(attended, computed, padded) tokens of a call."""
-    real = batch.num_tokens if batch.key_lengths is None else int(batch.key_lengths.sum())
-    return real, batch.num_tokens, inputs.batch_size * inputs.padded_len

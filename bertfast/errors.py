@@ -29,4 +29,4 @@ class UnsupportedModelError(BertfastError, ValueError):
 
 
 class StaleGraphError(BertfastError, RuntimeError):
-    """A backward pass was asked of a model whose parameters were replaced since the forward pass."""
+    """A backward pass was asked of a model whose modules were replaced since the forward pass."""

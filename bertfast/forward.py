@@ -13,10 +13,10 @@ from bertfast.packing import PackedBatch
 from bertfast.weights import EncoderWeights
 
 
-def fast_forward(
+def packed_forward(
     weights: EncoderWeights, inputs: EncoderInputs, batch: PackedBatch, first_token_only: bool, wants_states: bool
 ) -> Callable[[], tuple[Tensor, ...]]:
-    """The fast forward, to be called without a graph: last hidden state, then the earlier ones if wanted."""
+    """The forward of a call, to be run without a graph: the last hidden state, then the earlier ones if wanted."""
 
     def run() -> tuple[Tensor, ...]:
         tokens = packed_tokens(weights, inputs, batch)

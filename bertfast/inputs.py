@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from bertfast import compat
 from bertfast.errors import InputRangeError, InputShapeError, InputTypeError
 from bertfast.weights import EncoderSpec
 
@@ -21,6 +22,7 @@ class EncoderInputs:
 
     batch_size: int
     padded_len: int
+    device: torch.device
     input_ids: Tensor | None
     inputs_embeds: Tensor | None
     attention_mask: Tensor | None
@@ -61,6 +63,11 @@ def check_inputs(arguments: Mapping[str, Any], spec: EncoderSpec, device: torch.
             f"inputs: {padded_len} tokens, but the model has positions for {spec.max_positions}; truncate the "
             f"texts (tokenizer(..., truncation=True, max_length={spec.max_positions}))"
         )
+    defaults = compat.default_token_types(spec.max_positions)
+    if arguments.get("token_type_ids") is None and defaults is not None and padded_len > defaults:
+        raise InputShapeError(
+            f"token_type_ids: there are defaults for {defaults} tokens, and the inputs have {padded_len}; give them"
+        )
     token_type_ids = _check_grid("token_type_ids", arguments.get("token_type_ids"), size, device)
     attention_mask = arguments.get("attention_mask")
     if attention_mask is not None:
@@ -69,7 +76,9 @@ def check_inputs(arguments: Mapping[str, Any], spec: EncoderSpec, device: torch.
     _check_range("input_ids", input_ids, spec.vocab_size, "the vocabulary")
     _check_range("token_type_ids", token_type_ids, spec.num_token_types, "the token types")
     _check_range("position_ids", position_ids, spec.max_positions, "the positions")
-    return EncoderInputs(batch_size, padded_len, input_ids, inputs_embeds, attention_mask, token_type_ids, position_ids)
+    return EncoderInputs(
+        batch_size, padded_len, device, input_ids, inputs_embeds, attention_mask, token_type_ids, position_ids
+    )
 
 
 def _check_tensor(name: str, value: Any, device: torch.device) -> None:

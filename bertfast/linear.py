@@ -43,13 +43,24 @@ class Linear(Protocol):
         """``y``: [T, M]. ``out`` offers memory for the result; a backend may ignore it."""
 
     def activated(self, x: Tensor, activation: str, out: Tensor | None = None) -> Tensor:
-        """Activation of ``y`` (``"erf"``, ``"tanh"`` or ``"relu"``, as in `bias_gelu`): [T, M]."""
+        """Activation of ``y`` (``"erf"``, ``"tanh"`` or ``"relu"``, as in `bias_gelu`): [T, M], of any strides."""
 
     def add_norm(self, x: Tensor, residual: Tensor, norm: Norm) -> Tensor:
         """LayerNorm of ``y + residual``. residual: [T, M] -> [T, M]."""
 
 
-class PortableLinear:
+class _PlainNorm:
+    """`Linear.add_norm` where the residual is not fused into the product."""
+
+    def __call__(self, x: Tensor, out: Tensor | None = None) -> Tensor:
+        raise NotImplementedError
+
+    def add_norm(self, x: Tensor, residual: Tensor, norm: Norm) -> Tensor:
+        """As `Linear.add_norm`."""
+        return residual_layer_norm(self(x), residual, norm.weight, norm.bias, norm.eps)
+
+
+class PortableLinear(_PlainNorm):
     """ATen and bertfast's own ops only: any device with kernels for them, traceable by compile and export."""
 
     name = "portable"
@@ -65,11 +76,8 @@ class PortableLinear:
         results = [bias_gelu(F.linear(x, weight), bias, activation) for weight, bias in self.parts]
         return results[0] if len(results) == 1 else torch.cat(results, 1)
 
-    def add_norm(self, x: Tensor, residual: Tensor, norm: Norm) -> Tensor:
-        return residual_layer_norm(self(x), residual, norm.weight, norm.bias, norm.eps)
 
-
-class _InPlaceLinear:
+class _InPlaceLinear(_PlainNorm):
     """What the backends on a CPU share: they read the weights where they are.
 
     No copy can go stale, and none doubles the memory. Results go into memory that the layers reuse: large fresh
@@ -91,9 +99,6 @@ class _InPlaceLinear:
 
     def activated(self, x: Tensor, activation: str, out: Tensor | None = None) -> Tensor:
         return _activate_(self(x, out), activation)
-
-    def add_norm(self, x: Tensor, residual: Tensor, norm: Norm) -> Tensor:
-        return residual_layer_norm(self(x), residual, norm.weight, norm.bias, norm.eps)
 
     def _multiply(self, x: Tensor, out: Tensor) -> None:
         """Write ``y``. out: [T, M]."""
@@ -135,7 +140,7 @@ class OneDnnLinear(_InPlaceLinear):
         return [torch.ops.mkldnn._linear_pointwise(weight, x, None, "none", [], "") for weight, _, _ in self._parts]
 
 
-class MixedLinear:
+class MixedLinear(_PlainNorm):
     """oneDNN for few rows, the BLAS for many, and for the very few that it treats as vectors."""
 
     name = "onednn+blas"
@@ -152,9 +157,6 @@ class MixedLinear:
 
     def activated(self, x: Tensor, activation: str, out: Tensor | None = None) -> Tensor:
         return self._for(x).activated(x, activation, out)
-
-    def add_norm(self, x: Tensor, residual: Tensor, norm: Norm) -> Tensor:
-        return self._for(x).add_norm(x, residual, norm)
 
     def _for(self, x: Tensor) -> OneDnnLinear | BlasLinear:
         return self._few if self._VECTORS < x.shape[0] <= self._FEW_ROWS else self._many

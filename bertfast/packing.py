@@ -1,7 +1,4 @@
-"""Padding is removed here, once, before the first layer, and put back here, once, after the last.
-
-This is the only place of the forward pass that may wait for a device.
-"""
+"""Padding is removed here, once, before the first layer, and put back here, once, after the last."""
 
 from __future__ import annotations
 
@@ -21,12 +18,14 @@ class PackedBatch:
     indices: [T] int64, each row's position in the flattened [B * S], or None where both layouts are the same.
     cu_seqlens: [B + 1] int32, first row of each packed sequence, and T. key_lengths: [B] int32, None if all rows
     are keys. first_rows: [B] int64, the row of column 0 of each packed sequence. order: [B] int64, the batch row
-    of each packed sequence, or None where the order was kept. fewest_keys: the smallest number of keys of a sequence.
+    of each packed sequence, or None where the order was kept. num_keys: keys of all sequences; fewest_keys: the
+    smallest number of keys of a sequence.
     """
 
     batch_size: int
     padded_len: int
     num_tokens: int
+    num_keys: int
     max_seqlen: int
     fewest_keys: int
     indices: Tensor | None
@@ -70,7 +69,17 @@ def pack_dense(batch_size: int, padded_len: int, device: torch.device) -> Packed
     first_rows = torch.arange(0, num_tokens, padded_len, device=device)
     cu_seqlens = torch.arange(0, num_tokens + 1, padded_len, dtype=torch.int32, device=device)
     return PackedBatch(
-        batch_size, padded_len, num_tokens, padded_len, padded_len, None, cu_seqlens, None, first_rows, order=None
+        batch_size,
+        padded_len,
+        num_tokens,
+        num_tokens,
+        padded_len,
+        padded_len,
+        None,
+        cu_seqlens,
+        None,
+        first_rows,
+        order=None,
     )
 
 
@@ -113,6 +122,7 @@ def pack(attended: Tensor, computed: Tensor) -> PackedBatch:
         batch_size,
         padded_len,
         num_tokens,
+        num_keys,
         max_seqlen,
         fewest_keys,
         indices,

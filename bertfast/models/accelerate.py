@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from torch import nn
 from transformers.models.bert import modeling_bert as hf
 
-from bertfast.engine import PROBING, Engine, Options, Probed
+from bertfast.engine import PROBING, Engine, Probed
 from bertfast.errors import UnsupportedModelError
 from bertfast.models import sentence_transformers
 from bertfast.models.bert import (
@@ -18,6 +18,7 @@ from bertfast.models.bert import (
     fast_forward,
     reads_pooled_only,
 )
+from bertfast.options import Options
 from bertfast.reporting import Call, Report
 
 T = TypeVar("T")

@@ -18,7 +18,8 @@ from transformers import GenerationMixin
 from transformers.models.bert import modeling_bert as hf
 
 from bertfast import compat
-from bertfast.engine import Engine, Reads
+from bertfast.engine import Engine
+from bertfast.options import Reads
 
 #: An encoder and what its caller reads of it, while such a caller is running.
 _reading: ContextVar[tuple[nn.Module | None, Reads]] = ContextVar("bertfast_reading", default=(None, Reads.EVERYTHING))

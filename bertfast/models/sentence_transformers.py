@@ -12,8 +12,8 @@ from typing import Any
 
 from torch import nn
 
-from bertfast.engine import Reads
 from bertfast.models.bert import BertModel, reading
+from bertfast.options import Reads
 
 _EMBEDDING = "sentence_embedding"
 # What may follow the encoder: Pooling reads the tokens, under the mask in all of its modes; the others read its result.

@@ -42,6 +42,7 @@ class _Encoder(torch.nn.Module):
             batch_size=3,
             padded_len=4096,
             num_tokens=word_ids.shape[0],
+            num_keys=1,
             # A bound will do for the reference. T itself, a symbol, would be made a constant by the op's `int`.
             max_seqlen=4096,
             fewest_keys=1,
