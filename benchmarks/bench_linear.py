@@ -1,11 +1,12 @@
 """The dense layers of BERT-base and MiniLM by each CPU backend: why `select_linear` chooses as it does.
 
-    python benchmarks/bench_linear.py [--rows 2,16,32,64,128,1024] [--repeats 7] [--dtype float32]
+    python benchmarks/bench_linear.py [--rows 2,16,64,128,192,1024] [--repeats 7] [--dtype float32]
 
 One thread, CPU time in ms of all layers of the model, minimum of interleaved repeats: every weight is read from memory
-as in a forward pass, not from a warm cache. "plain" is y, "gelu" the erf GELU of y, "norm" LayerNorm(y + residual).
-"packed" is what bertfast does not do: a copy of each weight in oneDNN's blocked layout, with activation and residual
-fused into the product.
+as in a forward pass, not from a warm cache. "qkv" are the three products before attention, "out" is the one behind it
+with its residual and LayerNorm, "ffn" the feed-forward network with its erf GELU, residual and LayerNorm. "packed" is
+what bertfast does not do: a copy of each weight in oneDNN's blocked layout, with activation and residual fused into the
+product.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import torch.nn.functional as F
 from timing import environment
 from torch import Tensor
 
-from bertfast.linear import BlasLinear, Linear, Norm, OneDnnLinear, PortableLinear
+from bertfast.linear import BlasLinear, Linear, MixedLinear, Norm, OneDnnLinear, PortableLinear
 
 # Model -> (layers, H, I).
 MODELS = {"BERT-base": (12, 768, 3072), "MiniLM": (6, 384, 1536)}
@@ -46,23 +47,32 @@ class PackedLinear:
         return F.layer_norm(y, norm.weight.shape, norm.weight, norm.bias, norm.eps)
 
 
-BACKENDS: tuple[type[Linear], ...] = (BlasLinear, OneDnnLinear, PackedLinear, PortableLinear)
+BACKENDS: tuple[type[Linear], ...] = (BlasLinear, OneDnnLinear, MixedLinear, PackedLinear, PortableLinear)
 
 
 def cases(layers: int, h: int, i: int, rows: int, dtype: torch.dtype) -> dict[str, dict[str, Callable[[], object]]]:
     """Case name -> backend name -> call."""
-    x, out = torch.randn(rows, h).to(dtype), torch.empty(rows, i, dtype=dtype)
-    inner = torch.randn(rows, i).to(dtype)
-    norm = Norm(torch.ones(h, dtype=dtype), torch.zeros(h, dtype=dtype), 1e-12)
-    up = [(torch.randn(i, h) * 0.02).to(dtype) for _ in range(layers)]
-    down = [(torch.randn(h, i) * 0.02).to(dtype) for _ in range(layers)]
-    found: dict[str, dict[str, Callable[[], object]]] = {"plain": {}, "gelu": {}, "norm": {}}
+    x, norm = torch.randn(rows, h).to(dtype), Norm(torch.ones(h, dtype=dtype), torch.zeros(h, dtype=dtype), 1e-12)
+    qkv_out, inner_out = torch.empty(rows, 3 * h, dtype=dtype), torch.empty(rows, i, dtype=dtype)
+
+    def weights(outer: int, inner: int) -> Tensor:
+        return (torch.randn(outer, inner) * 0.02).to(dtype)
+
+    parts = [[weights(h, h) for _ in range(3)] for _ in range(layers)]
+    square, up, down = ([weights(*shape) for _ in range(layers)] for shape in ((h, h), (i, h), (h, i)))
+    found: dict[str, dict[str, Callable[[], object]]] = {"qkv": {}, "out": {}, "ffn": {}}
     for backend in BACKENDS:
-        wide = [backend([weight], [torch.zeros(i, dtype=dtype)]) for weight in up]
-        narrow = [backend([weight], [torch.zeros(h, dtype=dtype)]) for weight in down]
-        found["plain"][backend.name] = lambda wide=wide: [layer(x, out) for layer in wide]
-        found["gelu"][backend.name] = lambda wide=wide: [layer.activated(x, "erf", out) for layer in wide]
-        found["norm"][backend.name] = lambda narrow=narrow: [layer.add_norm(inner, x, norm) for layer in narrow]
+
+        def dense(*given: Tensor, backend: type[Linear] = backend) -> Linear:
+            return backend(given, [torch.zeros(len(weight), dtype=dtype) for weight in given])
+
+        qkv, out = [dense(*three) for three in parts], [dense(weight) for weight in square]
+        ffn = [(dense(wide), dense(narrow)) for wide, narrow in zip(up, down, strict=True)]
+        found["qkv"][backend.name] = lambda qkv=qkv: [layer(x, qkv_out) for layer in qkv]
+        found["out"][backend.name] = lambda out=out: [layer.add_norm(x, x, norm) for layer in out]
+        found["ffn"][backend.name] = lambda ffn=ffn: [
+            narrow.add_norm(wide.activated(x, "erf", inner_out), x, norm) for wide, narrow in ffn
+        ]
     return found
 
 
@@ -80,19 +90,19 @@ def fastest_ms(calls: dict[str, Callable[[], object]], repeats: int) -> dict[str
 def main() -> None:
     """Print a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rows", default="2,16,32,64,128,1024")
+    parser.add_argument("--rows", default="2,16,64,128,192,1024")
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--dtype", default="float32", choices=("float32", "bfloat16"))
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     print(", ".join(f"{key} {value}" for key, value in environment().items()) + f", {arguments.dtype}")
-    print(f"{'model':10}{'rows':>6} {'case':6}" + "".join(f"{backend.name:>10}" for backend in BACKENDS))
+    print(f"{'model':10}{'rows':>6} {'case':6}" + "".join(f"{backend.name:>13}" for backend in BACKENDS))
     with torch.no_grad():
         for model, (layers, h, i) in MODELS.items():
             for rows in map(int, arguments.rows.split(",")):
                 for case, calls in cases(layers, h, i, rows, getattr(torch, arguments.dtype)).items():
                     best = fastest_ms(calls, arguments.repeats)
-                    times = "".join(f"{ms:10.2f}" for ms in best.values())
+                    times = "".join(f"{ms:13.2f}" for ms in best.values())
                     print(f"{model:10}{rows:6} {case:6}{times}", flush=True)
 
 

@@ -49,18 +49,7 @@ class Linear(Protocol):
         """LayerNorm of ``y + residual``. residual: [T, M] -> [T, M]."""
 
 
-class _PlainNorm:
-    """`Linear.add_norm` where the residual is not fused into the product."""
-
-    def __call__(self, x: Tensor, out: Tensor | None = None) -> Tensor:
-        raise NotImplementedError
-
-    def add_norm(self, x: Tensor, residual: Tensor, norm: Norm) -> Tensor:
-        """As `Linear.add_norm`."""
-        return residual_layer_norm(self(x), residual, norm.weight, norm.bias, norm.eps)
-
-
-class PortableLinear(_PlainNorm):
+class PortableLinear:
     """ATen and bertfast's own ops only: any device with kernels for them, traceable by compile and export."""
 
     name = "portable"
@@ -76,8 +65,11 @@ class PortableLinear(_PlainNorm):
         results = [bias_gelu(F.linear(x, weight), bias, activation) for weight, bias in self.parts]
         return results[0] if len(results) == 1 else torch.cat(results, 1)
 
+    def add_norm(self, x: Tensor, residual: Tensor, norm: Norm) -> Tensor:
+        return residual_layer_norm(self(x), residual, norm.weight, norm.bias, norm.eps)
 
-class _InPlaceLinear(_PlainNorm):
+
+class _InPlaceLinear:
     """What the backends on a CPU share: they read the weights where they are.
 
     No copy can go stale, and none doubles the memory. Results go into memory that the layers reuse: large fresh
@@ -100,6 +92,10 @@ class _InPlaceLinear(_PlainNorm):
     def activated(self, x: Tensor, activation: str, out: Tensor | None = None) -> Tensor:
         return _activate_(self(x, out), activation)
 
+    def add_norm(self, x: Tensor, residual: Tensor, norm: Norm) -> Tensor:
+        # The sum is made in the memory of the product: another [T, M] costs 4 % of the whole.
+        return F.layer_norm(self(x).add_(residual), norm.weight.shape, norm.weight, norm.bias, norm.eps)
+
     def _multiply(self, x: Tensor, out: Tensor) -> None:
         """Write ``y``. out: [T, M]."""
         raise NotImplementedError
@@ -112,7 +108,8 @@ class BlasLinear(_InPlaceLinear):
 
     def _multiply(self, x: Tensor, out: Tensor) -> None:
         for weight, bias, columns in self._parts:
-            torch.addmm(bias, x, weight.t(), out=out[:, columns])
+            # `addmm` would first fill the result with the bias.
+            torch.mm(x, weight.t(), out=out[:, columns]).add_(bias)
 
 
 class OneDnnLinear(_InPlaceLinear):
@@ -140,26 +137,32 @@ class OneDnnLinear(_InPlaceLinear):
         return [torch.ops.mkldnn._linear_pointwise(weight, x, None, "none", [], "") for weight, _, _ in self._parts]
 
 
-class MixedLinear(_PlainNorm):
+class MixedLinear:
     """oneDNN for few rows, the BLAS for many, and for the very few that it treats as vectors."""
 
     name = "onednn+blas"
 
-    # From benchmarks/bench_linear.py with AVX-512; with AVX2 the second is the same.
+    # From benchmarks/bench_linear.py. Where nothing has to be transposed in the end, more rows are few: from
+    # `activated` into the next product.
     _VECTORS = 3
     _FEW_ROWS = 96
+    _FEW_ROWS_TRANSPOSED = 192
 
     def __init__(self, weights: Sequence[Tensor], biases: Sequence[Tensor]) -> None:
         self._few, self._many = OneDnnLinear(weights, biases), BlasLinear(weights, biases)
 
     def __call__(self, x: Tensor, out: Tensor | None = None) -> Tensor:
-        return self._for(x)(x, out)
+        return self._choose(x, _is_transposed(x))(x, out)
 
     def activated(self, x: Tensor, activation: str, out: Tensor | None = None) -> Tensor:
-        return self._for(x).activated(x, activation, out)
+        return self._choose(x, True).activated(x, activation, out)
 
-    def _for(self, x: Tensor) -> OneDnnLinear | BlasLinear:
-        return self._few if self._VECTORS < x.shape[0] <= self._FEW_ROWS else self._many
+    def add_norm(self, x: Tensor, residual: Tensor, norm: Norm) -> Tensor:
+        return self._choose(x, _is_transposed(x)).add_norm(x, residual, norm)
+
+    def _choose(self, x: Tensor, transposed: bool) -> OneDnnLinear | BlasLinear:
+        few_rows = self._FEW_ROWS_TRANSPOSED if transposed else self._FEW_ROWS
+        return self._few if self._VECTORS < x.shape[0] <= few_rows else self._many
 
 
 def select_linear(device: torch.device, dtype: torch.dtype) -> type[Linear]:
@@ -186,6 +189,10 @@ def _onednn_takes(dtype: torch.dtype) -> bool:
     if dtype == torch.bfloat16:
         return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
     return dtype == torch.float32
+
+
+def _is_transposed(x: Tensor) -> bool:
+    return x.stride(0) == 1 and x.shape[0] > 1
 
 
 def _activate_(y: Tensor, activation: str) -> Tensor:

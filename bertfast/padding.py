@@ -33,7 +33,8 @@ class Layout:
 def lay_out(inputs: EncoderInputs, attention: str, pad_token_id: int | None, dtype: torch.dtype, drop: bool) -> Layout:
     """Decide what of a checked call is computed, for activations of ``dtype``.
 
-    attention: transformers' name of the attention implementation. drop: leave padding out. Raises Refused for a mask that the packed encoder does not compute.
+    attention: transformers' name of the attention implementation. drop: leave padding out. Raises Refused for a mask
+    that the packed encoder does not compute.
     """
     mask = inputs.attention_mask
     if mask is None:

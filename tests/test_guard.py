@@ -15,6 +15,8 @@ from torch import nn
 import bertfast
 from bertfast import guard
 from bertfast.engine import Engine
+from bertfast.families.bert import parameter_names
+from bertfast.weights import build_weights
 
 CHANGES: dict[str, Callable[[Any], object]] = {
     "a module replaced": lambda m: setattr(layer(m).output, "dense", nn.Linear(80, 48)),
@@ -130,3 +132,23 @@ def test_the_check_of_bert_base_takes_less_than_100_us():
             break
         time.sleep(0.3)
     assert min(attempts) < 100, f"best median of {len(attempts)} attempts: {min(attempts):.0f} us"
+
+
+def test_moving_a_model_lets_go_of_its_old_weights(model):
+    """Not only at the next call: two copies of a large model may not fit."""
+    model(torch.ones(1, 4, dtype=torch.long))
+    assert Engine.of(model).weights is not None
+    model.double()
+    assert Engine.of(model).weights is None
+
+
+@pytest.mark.parametrize("change", ["missing", "unknown"])
+def test_a_weight_left_over_or_left_out_is_an_error(model, change):
+    spec, snapshot = guard.inspect_model(model)
+    parameters = {role: snapshot.parameters[name] for role, name in parameter_names(spec).items()}
+    if change == "missing":
+        del parameters["layers.1.key.bias"]
+    else:
+        parameters["layers.2.key.bias"] = parameters["layers.1.key.bias"]
+    with pytest.raises(ValueError, match=rf"{change} \['layers.\d.key.bias'\]"):
+        build_weights(spec, parameters)

@@ -415,3 +415,16 @@ def test_explain_of_bad_input_raises_what_the_call_raises(pair, batch):
 def test_explain_of_a_stock_model_says_what_to_do(pair):
     with pytest.raises(bertfast.UnsupportedModelError, match=r"bertfast\.accelerate"):
         bertfast.explain(pair.stock)
+
+
+def test_explain_of_a_call_that_needs_no_encoder_says_so(pair):
+    class Shortcut(torch.nn.Module):
+        def __init__(self, bert):
+            super().__init__()
+            self.bert = bert
+
+        def forward(self, x):
+            return x
+
+    with pytest.raises(bertfast.UnsupportedModelError, match="did not call its encoder"):
+        bertfast.explain(Shortcut(pair.fast), torch.ones(1))

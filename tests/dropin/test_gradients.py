@@ -10,6 +10,7 @@ import torch
 from tolerances import TOLERANCES, assert_gradients_close
 from torch import nn
 
+import bertfast
 from dropin.helpers import attention, layer
 
 
@@ -110,3 +111,10 @@ def test_a_hook_on_a_parameter_runs_once(pair, batch):
         gradients.append({"value": weight.grad})
     assert calls == ["hook", "accumulated"] * 2
     assert_gradients_close(gradients[1], gradients[0], TOLERANCES[torch.float32].gradient)
+
+
+def test_backward_after_a_module_was_replaced_says_what_to_do(pair, batch):
+    loss = pair.fast(**batch).last_hidden_state.sum()
+    layer(pair.fast).output.dense = nn.Linear(80, 48)
+    with pytest.raises(bertfast.StaleGraphError, match="run the forward again"):
+        loss.backward()

@@ -219,3 +219,12 @@ def test_other_tokenizers_have_the_methods_too(name):
     assert issubclass(kind, getattr(transformers, name))
     assert callable(kind.batch_encode_plus)
     assert hasattr(getattr(transformers, name), "batch_encode_plus") == (not V5)
+
+
+@needs_v5
+def test_options_that_do_not_fit_are_refused(tokenizers):
+    fast, _ = tokenizers
+    with pytest.raises(TypeError, match="at most 16 options by position, got 17"):
+        fast.batch_encode_plus(["a"], *[None] * 17)
+    with pytest.raises(TypeError, match="given by position and by name: padding"):
+        fast.batch_encode_plus(["a"], True, True, padding=True)

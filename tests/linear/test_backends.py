@@ -102,6 +102,20 @@ def test_parts_one_under_the_other(sizes, rows, dtype, linear):
     assert relative_error(layer.activated(x, "erf"), wanted_gelu) <= 2 * bound
 
 
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("rows", [1, 3, 4, 60, 120, 250])
+def test_an_activated_result_goes_into_the_next_product(rows, dtype, linear):
+    """As in the feed-forward network: it may come with its columns side by side in memory."""
+    x, weight, bias, _, _ = _sample(rows, 48, 80, dtype)
+    _, narrow, shift, residual, norm = _sample(rows, 80, 48, dtype)
+    inner = linear(dtype)([weight], [bias]).activated(x, "erf")
+    wanted = _product_oracle(inner.double(), narrow, shift)
+    layer = linear(dtype)([narrow], [shift])
+    assert relative_error(layer(inner), wanted) <= _bound(dtype, 80)
+    wanted = layer_norm_oracle(wanted + residual.double(), norm.weight, norm.bias, norm.eps)
+    assert relative_error(layer.add_norm(inner, residual, norm), wanted) <= 2 * _bound(dtype, 80)
+
+
 def test_inputs_with_strides(linear):
     # A slice of rows, as the feed-forward blocks take them, and columns of something wider.
     x, weight, bias, _, _ = _sample(40, 64, 96, torch.float32)

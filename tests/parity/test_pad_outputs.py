@@ -113,3 +113,26 @@ def test_no_mask_means_no_padding(config, shared_pair, make_batch):
     pair = shared_pair("BertModel", config, pad_outputs="zero")
     pair.check(input_ids=ids)
     assert bertfast.explain(pair.fast).computed_tokens == ids.numel()
+
+
+def test_what_computing_padding_costs_is_said_once(config, stock_and_fast, make_batch, caplog):
+    pair = stock_and_fast("BertModel", config)
+    batch = make_batch(config, lengths=(2, 8))
+    with caplog.at_level("WARNING", logger="bertfast"):
+        bertfast.explain(pair.fast, **batch)
+        assert not caplog.records, "a question is no call"
+        pair.check(**make_batch(config, lengths=(8, 8)))
+        assert not caplog.records, "there was no padding"
+        pair.check(**batch)
+        pair.check(**batch)
+    (record,) = caplog.records
+    assert "computing 6 padding tokens of 16 (38 %)" in record.getMessage()
+    assert "pad_outputs='zero'" in record.getMessage()
+
+
+@pytest.mark.parametrize("pad_outputs", ["exact", "zero"])
+def test_who_has_chosen_is_told_nothing(pad_outputs, config, stock_and_fast, make_batch, caplog):
+    pair = stock_and_fast("BertModel", config, pad_outputs=pad_outputs)
+    with caplog.at_level("WARNING", logger="bertfast"):
+        pair.outputs(**make_batch(config, lengths=(2, 8)))
+    assert not caplog.records
