@@ -1,8 +1,7 @@
-"""The CUDA kernels without a GPU: run on the host by csrc/emulation; compiled by nvcc where there is one."""
+"""The CUDA kernels without a GPU: run on the host by csrc/emulation."""
 
 from __future__ import annotations
 
-import re
 import shutil
 import subprocess
 from collections.abc import Sequence
@@ -12,7 +11,6 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-KERNELS = ("bias_gelu", "residual_layer_norm")
 
 
 def _require(*tools: str) -> None:
@@ -139,18 +137,3 @@ def test_planted_bug_is_caught(tree: Tree, bug: Bug) -> None:
         path.write_text(right)
     assert done.returncode == 1, done.stdout
     assert bug.complaint in done.stdout
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("architecture", ["sm_80", "sm_90"])
-@pytest.mark.parametrize("kernel", KERNELS)
-def test_device_code_stays_in_registers(kernel: str, architecture: str, tmp_path: Path) -> None:
-    """No instance of a kernel spills a register or has a stack frame."""
-    _require("nvcc", "g++")
-    source = ROOT / "csrc" / "kernels" / f"{kernel}.cu"
-    options = ("-std=c++17", "-O3", f"-arch={architecture}", "-Xptxas=-v", "-Werror=all-warnings")
-    report = _check("nvcc", *options, "-I", ROOT / "csrc", "-cubin", "-o", tmp_path / "out.cubin", source)
-    instances = re.findall(r"Compiling entry function '(\w+)'.*\n.*\n\s*(.+ bytes spill loads)", report)
-    assert len(instances) >= 18, report
-    for name, usage in instances:
-        assert usage == "0 bytes stack frame, 0 bytes spill stores, 0 bytes spill loads", name
