@@ -15,8 +15,9 @@ from kernels.device.tools import MissingTool, demangle
 
 _VECTOR_BYTES = 16
 _ELEMENT_BYTES = {"float": 4, "__half": 2, "__nv_bfloat16": 2}
-# Which template argument of a kernel is the number of elements that it loads and stores at once; the first is T.
-_WIDTH_ARGUMENT = {"bias_gelu_kernel": 2, "residual_layer_norm_kernel": 1}
+# Which template argument of a kernel, with RowLayout and its own counted one by one, is the number of elements that it
+# loads and stores at once; the first is T.
+_WIDTH_ARGUMENT = {"bias_gelu_kernel": 2, "residual_layer_norm_kernel": 2}
 
 
 @dataclass(frozen=True)

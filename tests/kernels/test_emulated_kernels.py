@@ -70,7 +70,8 @@ class Bug:
 
     @property
     def test(self) -> str:
-        return f"{self.file.split('.')[0]}_test"
+        kernel = self.file.split(".")[0]
+        return f"{'residual_layer_norm' if kernel == 'layer_norm_row' else kernel}_test"
 
 
 BUGS = (
@@ -94,16 +95,16 @@ BUGS = (
         [("params.inner_size, params.x, ", "params.inner_size, ")],
         "misaligned",
     ),
-    Bug("no barrier", "residual_layer_norm.cuh", [("    sync_block();\n", "")], "nan, not"),
+    Bug("no barrier", "layer_norm_row.cuh", [("    sync_block();\n", "")], "nan, not"),
     Bug(
         "slots used twice",
-        "residual_layer_norm.cuh",
-        [("slots + kWarpsPerRow", "slots")],
+        "layer_norm_row.cuh",
+        [("slots + Layout::kWarpsPerRow", "slots")],
         "FAIL  schedules",
     ),
     Bug(
         "E[x^2] - mean^2",
-        "residual_layer_norm.cuh",
+        "layer_norm_row.cuh",
         [
             ("hidden_size ? value - mean : 0.0f", "hidden_size ? value : 0.0f"),
             ("const float variance = ", "const float variance = -mean * mean + "),
@@ -113,7 +114,7 @@ BUGS = (
     ),
     Bug(
         "half a warp sums",
-        "residual_layer_norm.cuh",
+        "layer_norm_row.cuh",
         [("  value = warp_sum(value);", "  if (threadIdx.x % 2 == 0) value = warp_sum(value);")],
         "deadlock",
     ),
