@@ -1,11 +1,15 @@
-"""Fixtures of the tests that read device code. What they need is looked for first; where it is missing they skip."""
+"""Fixtures of the kernels' tests. What they need is looked for first; where it is missing they skip."""
 
 from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
 from kernels.device.compiler import DeviceCode, compile_device_code
 from kernels.device.tools import MissingTool
+from kernels.emulated_ops import load
 
 
 @pytest.fixture(scope="session")
@@ -15,3 +19,16 @@ def device_code() -> list[DeviceCode]:
         return compile_device_code()
     except MissingTool as missing:
         pytest.skip(str(missing))
+
+
+@pytest.fixture(scope="session")
+def emulated_library() -> Any:
+    """``torch.ops.bertfast_emulated``."""
+    return load()
+
+
+@pytest.fixture
+def emulated(emulated_library: Any) -> Iterator[Any]:
+    """The same; the schedule that a test sets ends with it."""
+    yield emulated_library
+    emulated_library.set_schedule_seed(0)

@@ -1,0 +1,10 @@
+// The ops that have kernels. bertfast/ops defines the same schemas for `bertfast` itself, with or
+// without kernels, so only a library of another name is built from this file.
+#include <torch/csrc/stable/library.h>
+
+STABLE_TORCH_LIBRARY_FRAGMENT(BERTFAST_LIBRARY, library) {
+  library.def(R"(bias_gelu(Tensor x, Tensor bias, str activation="erf") -> Tensor)");
+  library.def(
+      "residual_layer_norm(Tensor x, Tensor residual, Tensor weight, Tensor bias, float eps)"
+      " -> Tensor");
+}
