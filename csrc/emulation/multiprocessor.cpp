@@ -202,6 +202,7 @@ cudaError_t launch(const Launch& launch, cudaStream_t stream) {
                         launch.smem_bytes <= kMaxSmemBytes;
   if (!is_valid) return cudaErrorInvalidConfiguration;
   const Stream defaults;
+  if (stream != nullptr && stream->on_launch) stream->on_launch(launch);
   try {
     Multiprocessor::current().run(launch, stream == nullptr ? defaults : *stream);
     return cudaSuccess;

@@ -27,6 +27,10 @@ struct Launch {
   dim3 block;
   size_t smem_bytes;
   std::function<void()> kernel;
+  // What a GPU would be given: the instance of the kernel, and the bytes of its only parameter.
+  const void* function = nullptr;
+  const void* params = nullptr;
+  size_t params_bytes = 0;
 };
 
 // Runs the blocks of a launch one after another, a fiber for each thread of the block. Threads run

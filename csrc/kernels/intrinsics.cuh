@@ -181,7 +181,9 @@ cudaError_t launch_kernel(void (*kernel)(Params), const LaunchShape& shape, cons
                           cudaStream_t stream) {
 #ifdef BERTFAST_EMULATE
   return emulation::launch(
-      {shape.grid, dim3(shape.block_threads), shape.smem_bytes, [&] { kernel(params); }}, stream);
+      {shape.grid, dim3(shape.block_threads), shape.smem_bytes, [&] { kernel(params); },
+       reinterpret_cast<const void*>(kernel), &params, sizeof(params)},
+      stream);
 #else
   cudaLaunchConfig_t config = {};
   config.gridDim = shape.grid;
