@@ -6,6 +6,7 @@
 #include <vector_types.h>
 
 #include <cstddef>
+#include <cstdint>
 
 #include "emulation/float16.h"
 #include "emulation/location.h"
@@ -49,6 +50,25 @@ inline float exchange_xor(float value, int lane_mask, Location where) {
   Multiprocessor& multiprocessor = Multiprocessor::current();
   Exchange operand = {value, multiprocessor.lane() ^ lane_mask, NAN};
   multiprocessor.warp_collective("shuffle_xor", exchange, &operand, where);
+  return operand.result;
+}
+
+struct Vote {
+  bool value;
+  uint32_t result;
+};
+
+inline void count_votes(const std::vector<void*>& lanes) {
+  uint32_t result = 0;
+  for (size_t i = 0; i < lanes.size(); ++i) {
+    result |= static_cast<uint32_t>(static_cast<Vote*>(lanes[i])->value) << i;
+  }
+  for (void* lane : lanes) static_cast<Vote*>(lane)->result = result;
+}
+
+inline uint32_t ballot(bool vote, Location where) {
+  Vote operand = {vote, 0};
+  Multiprocessor::current().warp_collective("ballot", count_votes, &operand, where);
   return operand.result;
 }
 

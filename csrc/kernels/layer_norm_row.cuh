@@ -13,8 +13,9 @@ template <int kElements, int kWarps>
 struct RowLayout {
   static constexpr int kWidth = kElements;
   static constexpr int kWarpsPerRow = kWarps;
-  // A thread keeps its part of the row in registers; with more of it, the compiler would spill.
-  static constexpr int kValuesPerThread = 32;
+  // A thread keeps its part of several rows in registers; with more of it, the compiler would
+  // spill. Elements read one by one take a register and a condition each.
+  static constexpr int kValuesPerThread = kWidth == 1 ? 16 : 32;
   static constexpr int kVectors = kValuesPerThread / kWidth;
   static constexpr int kRowThreads = kWarpsPerRow * kWarpSize;
   static constexpr int kMaxColumns = kRowThreads * kValuesPerThread;
@@ -109,11 +110,16 @@ __device__ __forceinline__ void normalize_row(int hidden_size, float eps,
 template <typename T, typename Layout, typename Params>
 __device__ __forceinline__ void layer_norm_row(const Params& params, RowPart<float, Layout>& values,
                                                T* out) {
-  // Asked for before the sums over the row, needed after them.
   RowPart<T, Layout> weight, bias;
-  load_row<Layout>(static_cast<const T*>(params.weight), params.hidden_size, weight);
-  load_row<Layout>(static_cast<const T*>(params.bias), params.hidden_size, bias);
+  const auto load_weight_and_bias = [&] {
+    load_row<Layout>(static_cast<const T*>(params.weight), params.hidden_size, weight);
+    load_row<Layout>(static_cast<const T*>(params.bias), params.hidden_size, bias);
+  };
+  // Asked for before the sums over the row, needed after them: if there are registers to wait in.
+  constexpr bool kLoadsEarly = Layout::kWidth > 1;
+  if constexpr (kLoadsEarly) load_weight_and_bias();
   normalize_row<Layout>(params.hidden_size, params.eps, values);
+  if constexpr (!kLoadsEarly) load_weight_and_bias();
 #pragma unroll
   for (int i = 0; i < Layout::kVectors; ++i) {
     if (Layout::column(i) >= params.hidden_size) continue;
@@ -131,12 +137,13 @@ template <typename T, typename Launch>
 cudaError_t dispatch_row_layout(int hidden_size, bool is_vectorizable, const Launch& launch) {
   constexpr int kWidth = kVectorBytes / sizeof(T);
   static_assert(RowLayout<kWidth, 8>::kMaxColumns == kMaxHiddenSize);
+  static_assert(RowLayout<1, 16>::kMaxColumns == kMaxHiddenSize);
   if (hidden_size > kMaxHiddenSize) return cudaErrorInvalidValue;
   // Rows that cannot be read in vectors have to be right, not fast: two layouts do.
   if (!is_vectorizable && hidden_size <= RowLayout<1, 1>::kMaxColumns) {
     return launch(RowLayout<1, 1>());
   }
-  if (!is_vectorizable) return launch(RowLayout<1, 8>());
+  if (!is_vectorizable) return launch(RowLayout<1, 16>());
   if (hidden_size <= RowLayout<kWidth, 1>::kMaxColumns) return launch(RowLayout<kWidth, 1>());
   if (hidden_size <= RowLayout<kWidth, 2>::kMaxColumns) return launch(RowLayout<kWidth, 2>());
   if (hidden_size <= RowLayout<kWidth, 4>::kMaxColumns) return launch(RowLayout<kWidth, 4>());

@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "kernels/intrinsics_bits.cuh"
 #include "tests/one_block.h"
 #include "tests/testing.h"
 
@@ -36,6 +37,21 @@ void test_warps_sum_their_own_lanes() {
   block.expect_runs(warp_sum_kernel);
   for (int i = 0; i < kThreads; ++i) {
     expect(block.out.at(i) == (i < kWarpSize ? 496 : 1520), "the sum of 32 lanes");
+  }
+}
+
+__global__ void ballot_kernel(Buffers buffers) {
+  const uint32_t odd_of_the_first_warp = ballot(threadIdx.x % 2 == 1 && threadIdx.x < kWarpSize);
+  store(buffers.out + threadIdx.x, Vector<float, 1>{odd_of_the_first_warp == 0xaaaaaaaa ? 1.0f
+                                                    : odd_of_the_first_warp == 0        ? 2.0f
+                                                                                        : 3.0f});
+}
+
+void test_ballots_are_of_a_warp() {
+  for (uint64_t seed = 0; seed < 4; ++seed) {
+    OneBlock block(seed);
+    block.expect_runs(ballot_kernel);
+    for (int i = 0; i < kThreads; ++i) expect(block.out.at(i) == (i < kWarpSize ? 1 : 2), "votes");
   }
 }
 
@@ -106,6 +122,7 @@ int main() {
   return run_tests({
       {"a barrier orders memory", test_barrier_orders_memory},
       {"warps sum their own lanes", test_warps_sum_their_own_lanes},
+      {"ballots are of a warp", test_ballots_are_of_a_warp},
       {"every thread runs once", test_every_thread_runs_once},
       {"shared memory starts as NaN", test_shared_memory_starts_as_nan},
       {"schedules uncover a missing barrier", test_schedules_uncover_a_missing_barrier},

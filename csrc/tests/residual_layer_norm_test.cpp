@@ -1,9 +1,9 @@
 #include "kernels/residual_layer_norm.h"
 
-#include <cmath>
 #include <string>
 #include <vector>
 
+#include "tests/layer_norm_reference.h"
 #include "tests/tensor.h"
 #include "tests/testing.h"
 
@@ -80,24 +80,12 @@ struct Run {
   }
 
   std::vector<double> reference() const {
-    const int size = problem.hidden_size;
-    std::vector<double> want(x.size());
-    for (int64_t start = 0; start < x.size(); start += size) {
-      double mean = 0, variance = 0;
-      for (int64_t i = start; i < start + size; ++i) {
-        want[i] = x.at(i) + (problem.has_residual ? residual.at(i) : 0) +
-                  (problem.has_x_bias ? x_bias.at(i - start) : 0);
-        mean += want[i] / size;
-      }
-      for (int64_t i = start; i < start + size; ++i) {
-        variance += (want[i] - mean) * (want[i] - mean) / size;
-      }
-      for (int64_t i = start; i < start + size; ++i) {
-        want[i] = (want[i] - mean) / std::sqrt(variance + static_cast<double>(kEps));
-        want[i] = want[i] * weight.at(i - start) + bias.at(i - start);
-      }
+    std::vector<double> sums(x.size());
+    for (int64_t i = 0; i < x.size(); ++i) {
+      sums[i] = x.at(i) + (problem.has_residual ? residual.at(i) : 0) +
+                (problem.has_x_bias ? x_bias.at(i % problem.hidden_size) : 0);
     }
-    return want;
+    return layer_norm_reference(sums, weight, bias, kEps);
   }
 
   void launch_and_check(double float_error = kFloatError) {

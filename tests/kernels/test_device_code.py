@@ -17,7 +17,9 @@ _VECTOR_BYTES = 16
 _ELEMENT_BYTES = {"float": 4, "__half": 2, "__nv_bfloat16": 2}
 # Which template argument of a kernel, with RowLayout and its own counted one by one, is the number of elements that it
 # loads and stores at once; the first is T.
-_WIDTH_ARGUMENT = {"bias_gelu_kernel": 2, "residual_layer_norm_kernel": 2}
+_WIDTH_ARGUMENT = {"bias_gelu_kernel": 2, "embedding_layer_norm_kernel": 2, "residual_layer_norm_kernel": 2}
+# Ids and indices are read one by one.
+_READ_IDS = {"embedding_layer_norm_kernel"}
 
 
 @dataclass(frozen=True)
@@ -109,7 +111,8 @@ def test_vector_instances_move_16_bytes_at_once(instances: list[Instance]) -> No
         for access in ("LDG", "STG"):
             wide = instance.instructions.number_of(access, "128")
             assert wide > 0, f"{instance}: no {access}.128"
-            assert wide == instance.instructions.number_of(access), f"{instance}: a narrow {access}"
+            if access == "STG" or instance.kernel not in _READ_IDS:
+                assert wide == instance.instructions.number_of(access), f"{instance}: a narrow {access}"
 
 
 _REPORT = """\
