@@ -14,7 +14,8 @@ struct Location {
   }
 
   bool operator==(const Location& other) const {
-    return std::string_view(file) == other.file && line == other.line;
+    if (line != other.line) return false;
+    return file == other.file || std::string_view(file) == other.file;
   }
 };
 

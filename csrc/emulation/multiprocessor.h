@@ -8,9 +8,11 @@
 #include <memory>
 #include <stdexcept>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
+#include "emulation/async_copy.h"
 #include "emulation/fiber.h"
 #include "emulation/location.h"
 #include "emulation/schedule.h"
@@ -38,20 +40,26 @@ struct Launch {
 // between blocks, and between accesses with no wait before or after them.
 class Multiprocessor {
  public:
-  // What a collective does once all have arrived, given each participant's operand.
-  using Collective = void (*)(const std::vector<void*>& operands);
+  // What a collective does once all lanes of a warp have arrived, given the operand of each.
+  using Collective = void (*)(void* const* operands);
 
   // The calling host thread's own. A kernel has no other way to find where it runs.
   static Multiprocessor& current();
 
   // Throws KernelError for the first thing a kernel does wrong.
-  void run(const Launch& launch, const Stream& stream);
+  void run(const Launch& launch, Stream& stream);
 
   // For the kernel that runs.
   void sync_block(Location where);
   void warp_collective(const char* name, Collective collective, void* operand, Location where);
   void check_access(const void* address, size_t num_bytes, Location where) const;
+  void check_shared_access(const void* address, size_t num_bytes, Location where) const;
+  // A null source stands for zeros.
+  void copy_async(void* shared_target, const void* source, Location where);
+  void commit_copies() { copies_.commit(running_); }
+  void wait_for_copies(int num_newest) { copies_.wait(running_, num_newest); }
   void* shared_memory() { return shared_memory_.data(); }
+  Stream& stream() { return *stream_; }
   int lane() const { return running_ % kLanes; }
   [[noreturn]] void fail(const std::string& message, Location where) const;
 
@@ -64,28 +72,39 @@ class Multiprocessor {
     Fiber fiber;
     State state = State::kReady;
     // The operation that the thread waits in:
-    const char* name = "";
+    std::string_view name = "";
     Location where = {};
     void* operand = nullptr;
   };
   struct Abandoned {};  // unwinds the threads that were left waiting when another failed
 
+  // Threads that wait for others in the same operation. All of them called it at one place.
+  struct Meeting {
+    int num_arrived = 0;
+    int first_thread = 0;
+  };
+
   void run_block(uint64_t index);
   void run_thread();
-  void rendezvous(int first, int count, const char* name, Collective collective, void* operand,
-                  Location where);
-  int count_arrivals(int first, int count) const;
+  void arrive(const char* name, void* operand, Location where);
+  void join(Meeting& meeting);
+  void leave_until_ready();
   void make_ready(int thread);
   void give_up(const std::string& error);
   std::string describe_deadlock() const;
+  bool is_shared(const void* address, size_t num_bytes) const;
+  void check_copies(const void* address, size_t num_bytes, Location where) const;
 
   const Launch* launch_ = nullptr;
-  const Stream* stream_ = nullptr;
+  Stream* stream_ = nullptr;
   int num_threads_ = 0;
   std::vector<std::unique_ptr<Thread>> threads_;  // kept from launch to launch
+  std::vector<Meeting> warp_meetings_;            // one for each warp
+  Meeting block_meeting_;
   Schedule schedule_;
   int running_ = 0;
   std::vector<unsigned char> shared_memory_;
+  AsyncCopies copies_;
   std::string error_;
 };
 

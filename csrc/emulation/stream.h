@@ -23,6 +23,8 @@ struct CUstream_st {
   bertfast::emulation::MemoryMap memory;
   // Told of every launch before it runs, if it is not empty.
   std::function<void(const bertfast::emulation::Launch&)> on_launch;
+  // How often rows that ldmatrix reads at once lay in the same banks, over all launches.
+  uint64_t num_bank_conflicts = 0;
   // Of the last launch that failed.
   std::string error;
 };

@@ -149,6 +149,15 @@ __device__ __forceinline__ void sync_block([[maybe_unused]] Location where = Loc
 #endif
 }
 
+// Orders the memory accesses of the lanes of a warp. All 32 take part.
+__device__ __forceinline__ void sync_warp([[maybe_unused]] Location where = Location::here()) {
+#ifdef BERTFAST_EMULATE
+  emulation::warp_barrier(where);
+#else
+  __syncwarp();
+#endif
+}
+
 // The value of the lane whose number differs in the bits of `lane_mask`. All 32 lanes take part.
 __device__ __forceinline__ float shuffle_xor(float value, int lane_mask,
                                              [[maybe_unused]] Location where = Location::here()) {
@@ -176,6 +185,8 @@ struct LaunchShape {
   size_t smem_bytes = 0;
 };
 
+inline constexpr size_t kDefaultSmemBytes = 48 << 10;  // more has to be asked for
+
 template <typename Params>
 cudaError_t launch_kernel(void (*kernel)(Params), const LaunchShape& shape, const Params& params,
                           cudaStream_t stream) {
@@ -185,6 +196,11 @@ cudaError_t launch_kernel(void (*kernel)(Params), const LaunchShape& shape, cons
        reinterpret_cast<const void*>(kernel), &params, sizeof(params)},
       stream);
 #else
+  if (shape.smem_bytes > kDefaultSmemBytes) {
+    const cudaError_t status = cudaFuncSetAttribute(
+        kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(shape.smem_bytes));
+    if (status != cudaSuccess) return status;
+  }
   cudaLaunchConfig_t config = {};
   config.gridDim = shape.grid;
   config.blockDim = dim3(shape.block_threads);
