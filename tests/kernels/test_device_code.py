@@ -14,12 +14,18 @@ from kernels.device.table import ALLOWED_REGISTER_GROWTH, RENEW, differences, lo
 from kernels.device.tools import MissingTool, demangle
 
 _VECTOR_BYTES = 16
-_ELEMENT_BYTES = {"float": 4, "__half": 2, "__nv_bfloat16": 2}
-# Which template argument of a kernel, with RowLayout and its own counted one by one, is the number of elements that it
-# loads and stores at once; the first is T.
-_WIDTH_ARGUMENT = {"bias_gelu_kernel": 2, "embedding_layer_norm_kernel": 2, "residual_layer_norm_kernel": 2}
-# Ids and indices are read one by one.
-_READ_IDS = {"embedding_layer_norm_kernel"}
+_ELEMENT_BYTES = {"float": 4, "__half": 2, "__nv_bfloat16": 2, "unsigned int": 4, "unsigned short": 2}
+# Which template arguments of a kernel are the type of an element, and how many of them it loads and stores at once.
+# Those of RowLayout and CopyUnit are counted one by one.
+_VECTOR_ARGUMENTS = {
+    "bias_gelu_kernel": (0, 2),
+    "embedding_layer_norm_kernel": (0, 2),
+    "gather_first_kernel": (1, 2),
+    "pad_input_kernel": (1, 2),
+    "residual_layer_norm_kernel": (0, 2),
+}
+# These also read ids or indices, one by one.
+_READ_IDS = {"embedding_layer_norm_kernel", "gather_first_kernel", "pad_input_kernel"}
 
 
 @dataclass(frozen=True)
@@ -36,14 +42,14 @@ class Instance:
 
     @property
     def arguments(self) -> list[str]:
-        return re.findall(r"[^<>,]+", self.name.partition("<")[2].replace(" ", ""))
+        return [argument.strip() for argument in re.findall(r"[^<>,]+", self.name.partition("<")[2])]
 
     @property
     def is_vectorized(self) -> bool:
-        position = _WIDTH_ARGUMENT.get(self.kernel)
-        if position is None:
+        if self.kernel not in _VECTOR_ARGUMENTS:
             return False
-        return int(self.arguments[position]) * _ELEMENT_BYTES[self.arguments[0]] == _VECTOR_BYTES
+        element, width = (self.arguments[i] for i in _VECTOR_ARGUMENTS[self.kernel])
+        return int(width) * _ELEMENT_BYTES[element] == _VECTOR_BYTES
 
     def __str__(self) -> str:
         return f"{self.name} for sm_{self.architecture}"
@@ -106,7 +112,7 @@ def test_local_memory_is_never_touched(instances: list[Instance], resources: Res
 @pytest.mark.slow
 def test_vector_instances_move_16_bytes_at_once(instances: list[Instance]) -> None:
     vectorized = [instance for instance in instances if instance.is_vectorized]
-    assert {instance.kernel for instance in vectorized} == _WIDTH_ARGUMENT.keys()
+    assert {instance.kernel for instance in vectorized} == _VECTOR_ARGUMENTS.keys()
     for instance in vectorized:
         for access in ("LDG", "STG"):
             wide = instance.instructions.number_of(access, "128")
