@@ -9,7 +9,9 @@ import pytest
 
 from kernels.device.compiler import DeviceCode, compile_device_code
 from kernels.device.tools import MissingTool
+from kernels.device_runs import DeviceRuns
 from kernels.emulated_ops import load
+from kernels.launches import build_launchers
 
 
 @pytest.fixture(scope="session")
@@ -32,3 +34,13 @@ def emulated(emulated_library: Any) -> Iterator[Any]:
     """The same; the schedule that a test sets ends with it."""
     yield emulated_library
     emulated_library.set_schedule_seed(0)
+
+
+@pytest.fixture(scope="session")
+def runs(device_code: list[DeviceCode]) -> DeviceRuns:
+    """Launchers whose launches are emulated and interpreted."""
+    try:
+        launchers = build_launchers()
+    except MissingTool as missing:
+        pytest.skip(str(missing))
+    return DeviceRuns(launchers, {(code.source, code.architecture): code for code in device_code})
