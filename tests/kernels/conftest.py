@@ -43,4 +43,4 @@ def runs(device_code: list[DeviceCode]) -> DeviceRuns:
         launchers = build_launchers()
     except MissingTool as missing:
         pytest.skip(str(missing))
-    return DeviceRuns(launchers, {(code.source, code.architecture): code for code in device_code})
+    return DeviceRuns(launchers, device_code)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,7 +10,7 @@ from kernels.device.compiler import DeviceCode
 from kernels.device.tools import demangle
 from kernels.launches import Launchers
 from kernels.params import make_params
-from kernels.ptx import GlobalMemory, parse_ptx, run_launch
+from kernels.ptx import GlobalMemory, Module, run_launch
 from kernels.ptx.code import Kernel
 from kernels.ptx.kinds import Array
 from kernels.ptx.memory import POISON
@@ -21,8 +21,9 @@ class DeviceRuns:
     """The launchers, and the device code that they launch."""
 
     launchers: Launchers
-    code: Mapping[tuple[str, str], DeviceCode]  # by source and architecture
-    _kernels: dict[tuple[str, str], dict[str, Kernel]] = field(default_factory=dict)
+    code: Sequence[DeviceCode]
+    # By architecture and name: where the kernel is, and its mangled name.
+    _instances: dict[str, dict[str, tuple[Module, str]]] = field(default_factory=dict)
 
     def run(
         self,
@@ -55,15 +56,18 @@ class DeviceRuns:
             view.flags.writeable = name not in present
             memory.add(name, view)
         for launch, name in zip(launches, demangle([launch.kernel for launch in launches]), strict=True):
-            run_launch(self._kernels_of(op, architecture)[name], launch.launch, memory)
+            run_launch(self._kernel(architecture, name), launch.launch, memory)
         return emulated
 
-    def _kernels_of(self, source: str, architecture: str) -> dict[str, Kernel]:
-        key = source, architecture
-        if key not in self._kernels:
-            kernels = parse_ptx(self.code[key].ptx.read_text())
-            self._kernels[key] = dict(zip(demangle(list(kernels)), kernels.values(), strict=True))
-        return self._kernels[key]
+    def _kernel(self, architecture: str, name: str) -> Kernel:
+        """An instance by its name in the source, from whichever file has it."""
+        if architecture not in self._instances:
+            modules = [Module(code.ptx.read_text()) for code in self.code if code.architecture == architecture]
+            pairs = [(module, mangled) for module in modules for mangled in module.names]
+            names = demangle([mangled for _, mangled in pairs])
+            self._instances[architecture] = dict(zip(names, pairs, strict=True))
+        module, mangled = self._instances[architecture][name]
+        return module[mangled]
 
 
 def _poison(arrays: Mapping[str, Array]) -> None:

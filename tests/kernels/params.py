@@ -24,9 +24,8 @@ _ENUM = re.compile(r"enum class (\w+)")
 @functools.cache
 def params_type(op: str) -> type[ctypes.Structure]:
     """The struct that ``launch_<op>`` takes. Pointers are addresses, enumerations their numbers."""
-    text = (KERNEL_DIRECTORY / f"{op}.h").read_text() + (KERNEL_DIRECTORY / "dtype.h").read_text()
-    text = re.sub(r"//[^\n]*", "", text)
-    enums = set(_ENUM.findall(text))
+    enums = {name for path in KERNEL_DIRECTORY.glob("*.h") for name in _ENUM.findall(path.read_text())}
+    text = re.sub(r"//[^\n]*", "", (KERNEL_DIRECTORY / f"{op}.h").read_text())
     name, body = _STRUCT.findall(text)[0]
     fields = []
     for declaration in filter(None, (line.strip() for line in body.splitlines())):

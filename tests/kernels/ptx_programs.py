@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from kernels.ptx import GlobalMemory, Launch, parse_ptx, run_launch
+from kernels.ptx import GlobalMemory, Launch, Module, run_launch
 from kernels.ptx.kinds import DTYPES, Array, num_bytes
 
 _REGISTERS = """
@@ -37,7 +37,7 @@ def run_program(body: str, *arrays: Array, threads: int = 32, smem_bytes: int = 
     for i, array in enumerate(arrays):
         memory.add(f"array {i}", array)
     addresses = np.array([array.ctypes.data for array in arrays], np.uint64).tobytes()
-    run_launch(parse_ptx(text)["test"], Launch((1, 1, 1), (threads, 1, 1), smem_bytes, addresses), memory)
+    run_launch(Module(text)["test"], Launch((1, 1, 1), (threads, 1, 1), smem_bytes, addresses), memory)
 
 
 def evaluate(instruction: str, result: str, kinds: tuple[str, ...], *operands: Array) -> Array:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from kernels.ptx import Fault, GlobalMemory, Launch, Unsupported, parse_ptx, run_launch
+from kernels.ptx import Fault, GlobalMemory, Launch, Module, Unsupported, run_launch
 from kernels.ptx.floats import float_to_bfloat16
 from kernels.ptx.kinds import Array
 from kernels.ptx_programs import run_program, stored_by_lane
@@ -225,10 +225,10 @@ def test_dimensions_of_a_launch() -> None:
     memory = GlobalMemory()
     memory.add("target", target)
     params = np.array([target.ctypes.data, 5], np.uint64).tobytes()
-    run_launch(parse_ptx(text)["where"], Launch((3, 2, 1), (64, 1, 1), 0, params), memory)
+    run_launch(Module(text)["where"], Launch((3, 2, 1), (64, 1, 1), 0, params), memory)
     assert (target == np.arange(target.size) + 5).all()
     with pytest.raises(Fault, match="12 bytes of parameters"):
-        run_launch(parse_ptx(text)["where"], Launch((1, 1, 1), (64, 1, 1), 0, params[:12]), memory)
+        run_launch(Module(text)["where"], Launch((1, 1, 1), (64, 1, 1), 0, params[:12]), memory)
 
 
 _LOAD_FRAGMENTS = """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -70,6 +71,17 @@ def _compile(name: str, architecture: str) -> DeviceCode:
 
 def _hash_of_sources(source: Path) -> str:
     digest = hashlib.sha256()
-    for path in [source, *sorted(KERNEL_DIRECTORY.glob("*.h")), *sorted(KERNEL_DIRECTORY.glob("*.cuh"))]:
+    for path in sorted(_included(source, set())):
         digest.update(path.name.encode() + path.read_bytes())
     return digest.hexdigest()
+
+
+def _included(path: Path, seen: set[Path]) -> set[Path]:
+    """A file and all of the project's own that it includes, directly or not."""
+    seen.add(path)
+    for name in re.findall(r'#include "([^"]+)"', path.read_text()):
+        included = KERNEL_DIRECTORY.parent / name
+        # What only the emulation includes, nvcc does not read.
+        if included not in seen and included.parent == KERNEL_DIRECTORY:
+            _included(included, seen)
+    return seen

@@ -7,6 +7,6 @@ the host cannot see. Whatever it does not know is an error that names the line.
 from kernels.ptx.errors import Fault, Unsupported
 from kernels.ptx.launch import Launch, run_launch
 from kernels.ptx.memory import GlobalMemory
-from kernels.ptx.parser import parse_ptx
+from kernels.ptx.parser import Module
 
-__all__ = ["Fault", "GlobalMemory", "Launch", "Unsupported", "parse_ptx", "run_launch"]
+__all__ = ["Fault", "GlobalMemory", "Launch", "Module", "Unsupported", "run_launch"]

@@ -33,21 +33,35 @@ _INTEGER = re.compile(r"-?(?:0[xX][0-9a-fA-F]+|\d+)U?")
 _IGNORED = (".loc", ".pragma", ".file")
 
 
-def parse_ptx(text: str) -> dict[str, Kernel]:
-    """The kernels of a module by their mangled names. Raises Unsupported for what it does not know."""
-    text = without_comments(text)
-    of_module = [_variable(match) for match in _VARIABLE.finditer(outside_of_bodies(text))]
-    kernels = {}
-    for entry in _ENTRY.finditer(text):
-        kernel = Kernel(entry[1], variables=list(of_module))
+class Module:
+    """The kernels of one PTX file by their mangled names. Each is parsed when it is asked for."""
+
+    def __init__(self, text: str) -> None:
+        self._text = without_comments(text)
+        self._entries = {entry[1]: entry for entry in _ENTRY.finditer(self._text)}
+        self._variables = [_variable(match) for match in _VARIABLE.finditer(outside_of_bodies(self._text))]
+        self._kernels: dict[str, Kernel] = {}
+
+    @property
+    def names(self) -> list[str]:
+        """Of its kernels."""
+        return list(self._entries)
+
+    def __getitem__(self, name: str) -> Kernel:
+        """Raises Unsupported for what the parser does not know."""
+        if name not in self._kernels:
+            self._kernels[name] = self._parse(self._entries[name])
+        return self._kernels[name]
+
+    def _parse(self, entry: re.Match[str]) -> Kernel:
+        kernel = Kernel(entry[1], variables=list(self._variables))
         _parse_params(kernel, entry[2])
         if bound := re.search(r"\.maxntid\s+(\d+)", entry[3]):
             kernel.max_threads = int(bound[1])
         body = _Body(kernel)
-        for statement in split_body(text, entry.end()):
+        for statement in split_body(self._text, entry.end()):
             body.add(statement)
-        kernels[kernel.name] = kernel
-    return kernels
+        return kernel
 
 
 def _variable(match: re.Match[str]) -> Variable:

@@ -27,11 +27,16 @@ def without_comments(text: str) -> str:
 
 def outside_of_bodies(text: str) -> str:
     """Only what is not in braces."""
-    depth, kept = 0, []
-    for character in text:
-        depth += (character == "{") - (character == "}")
-        kept.append(character if depth == 0 else " ")
-    return "".join(kept)
+    depth, kept, end = 0, [], 0
+    for brace in re.finditer(r"[{}]", text):
+        if brace[0] == "{":
+            if depth == 0:
+                kept.append(text[end : brace.start()])
+            depth += 1
+        else:
+            depth -= 1
+            end = brace.end()
+    return "".join([*kept, text[end:]])
 
 
 def split_body(text: str, begin: int) -> Iterator[Statement]:
