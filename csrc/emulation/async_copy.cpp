@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cstring>
 
+#include "emulation/sanitizer.h"
+
 namespace bertfast::emulation {
 
 void AsyncCopies::start_block(int num_threads, unsigned char* shared_memory, size_t smem_bytes) {
@@ -14,6 +16,8 @@ void AsyncCopies::start_block(int num_threads, unsigned char* shared_memory, siz
 
 void AsyncCopies::add(int thread, unsigned char* target, const void* source, Location where) {
   constexpr unsigned char kPoison = 0xff;  // NaN in every floating point type
+  if (source != nullptr) observe_read(source, kAsyncCopyBytes);
+  observe_write(target, kAsyncCopyBytes);
   std::memset(target, kPoison, kAsyncCopyBytes);
   threads_[thread].copies.push_back({target, source, thread, threads_[thread].num_groups, where});
   ++num_pending_[chunk(target)];
@@ -27,8 +31,13 @@ void AsyncCopies::wait(int thread, int num_newest) {
   };
   const auto younger = std::find_if(self.copies.begin(), self.copies.end(), is_younger);
   for (auto copy = self.copies.begin(); copy != younger; ++copy) {
-    if (copy->source == nullptr) std::memset(copy->target, 0, kAsyncCopyBytes);
-    if (copy->source != nullptr) std::memcpy(copy->target, copy->source, kAsyncCopyBytes);
+    observe_write(copy->target, kAsyncCopyBytes);
+    if (copy->source == nullptr) {
+      std::memset(copy->target, 0, kAsyncCopyBytes);
+    } else {
+      observe_read(copy->source, kAsyncCopyBytes);
+      std::memcpy(copy->target, copy->source, kAsyncCopyBytes);
+    }
     --num_pending_[chunk(copy->target)];
     --num_copies_;
   }

@@ -89,7 +89,7 @@ inline void load_matrices(uint32_t* fragments, int num_matrices, bool is_transpo
   }
   multiprocessor.warp_collective(is_transposed ? "load_matrices_transposed" : "load_matrices",
                                  load_matrices, &load, where);
-  multiprocessor.stream().num_bank_conflicts += load.num_conflicts;
+  multiprocessor.count_bank_conflicts(load.num_conflicts);
 }
 
 template <typename T, int kDepth>

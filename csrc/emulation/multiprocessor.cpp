@@ -4,6 +4,7 @@
 #include <map>
 
 #include "emulation/device.h"
+#include "emulation/sanitizer.h"
 
 namespace bertfast::emulation {
 namespace {
@@ -51,19 +52,24 @@ void Multiprocessor::run(const Launch& launch, Stream& stream) {
     threads_.push_back(std::make_unique<Thread>([this] { run_thread(); }));
   }
 
+  release_order(&launch_start_);
   for (const uint64_t block : schedule_.order_blocks(stream.first_block, volume(launch.grid))) {
     run_block(block);
   }
 }
 
 void Multiprocessor::run_block(uint64_t index) {
+  const UnobservedAccesses unobserved;
+  const int num_warps = (num_threads_ + kLanes - 1) / kLanes;
   blockIdx = index_in(launch_->grid, index);
-  shared_memory_.assign(launch_->smem_bytes, kPoison);
+  block_ = std::make_unique<Block>();
+  block_->shared_memory.assign(launch_->smem_bytes, kPoison);
+  block_->warp_barriers.resize(num_warps);
   error_.clear();
-  copies_.start_block(num_threads_, shared_memory_.data(), shared_memory_.size());
-  warp_meetings_.assign((num_threads_ + kLanes - 1) / kLanes, {});
+  copies_.start_block(num_threads_, block_->shared_memory.data(), launch_->smem_bytes);
+  warp_meetings_.assign(num_warps, {});
   block_meeting_ = {};
-  schedule_.start_block(static_cast<int>(warp_meetings_.size()));
+  schedule_.start_block(num_warps);
   for (int i = 0; i < num_threads_; ++i) make_ready(i);
   for (int num_left = num_threads_; num_left > 0;) {
     if (schedule_.is_empty()) give_up(describe_deadlock());
@@ -72,12 +78,14 @@ void Multiprocessor::run_block(uint64_t index) {
     threads_[running_]->fiber.resume();
     if (threads_[running_]->state == State::kDone) --num_left;
   }
+  acquire_order(&launch_end_);
   if (!error_.empty()) throw KernelError(error_);
 }
 
 // The life of a fiber: one thread of one block after another.
 void Multiprocessor::run_thread() {
   for (;;) {
+    acquire_order(&launch_start_);
     try {
       if (error_.empty()) launch_->kernel();
       const AsyncCopies::Copy* copy = copies_.find(running_);
@@ -86,24 +94,35 @@ void Multiprocessor::run_thread() {
     } catch (const KernelError& error) {
       give_up(error.what());
     }
+    release_order(&launch_end_);
     threads_[running_]->state = State::kDone;
     threads_[running_]->fiber.suspend();
   }
 }
 
 void Multiprocessor::sync_block(Location where) {
+  const UnobservedAccesses unobserved;
+  const char* place = block_->barrier.place();
+  release_order(place);
   arrive("sync_block", nullptr, where);
   join(block_meeting_);
   if (block_meeting_.num_arrived == num_threads_) {
+    ++block_->barrier.round;
     block_meeting_ = {};
     warp_meetings_.assign(warp_meetings_.size(), {});
     for (int i = 0; i < num_threads_; ++i) make_ready(i);
   }
   leave_until_ready();
+  acquire_order(place);
 }
 
+// With something to do it exchanges registers, and orders no memory; with nothing it is a barrier.
 void Multiprocessor::warp_collective(const char* name, Collective collective, void* operand,
                                      Location where) {
+  const UnobservedAccesses unobserved;
+  Barrier& barrier = block_->warp_barriers[running_ / kLanes];
+  const char* place = barrier.place();
+  if (collective == nullptr) release_order(place);
   arrive(name, operand, where);
   Meeting& meeting = warp_meetings_[running_ / kLanes];
   if (meeting.num_arrived == kLanes) {
@@ -115,8 +134,10 @@ void Multiprocessor::warp_collective(const char* name, Collective collective, vo
       make_ready(first + i);
     }
     if (collective != nullptr) collective(operands);
+    if (collective == nullptr) ++barrier.round;
   }
   leave_until_ready();
+  if (collective == nullptr) acquire_order(place);
 }
 
 // Every operation, of the warp or of the block, is one that all lanes of a warp have to come to.
@@ -154,6 +175,7 @@ void Multiprocessor::make_ready(int thread) {
 
 // Remembers the error and lets every waiting thread leave its kernel.
 void Multiprocessor::give_up(const std::string& error) {
+  const UnobservedAccesses unobserved;
   error_ = error;
   for (int i = 0; i < num_threads_; ++i) {
     if (threads_[i]->state == State::kWaiting) make_ready(i);
@@ -194,8 +216,8 @@ void Multiprocessor::check_access(const void* address, size_t num_bytes, Locatio
 
 bool Multiprocessor::is_shared(const void* address, size_t num_bytes) const {
   const auto* begin = static_cast<const unsigned char*>(address);
-  return begin >= shared_memory_.data() &&
-         begin + num_bytes <= shared_memory_.data() + shared_memory_.size();
+  const std::vector<unsigned char>& shared = block_->shared_memory;
+  return begin >= shared.data() && begin + num_bytes <= shared.data() + shared.size();
 }
 
 void Multiprocessor::check_copies(const void* address, size_t num_bytes, Location where) const {
@@ -220,6 +242,8 @@ void Multiprocessor::copy_async(void* shared_target, const void* source, Locatio
   if (source != nullptr) check_access(source, kAsyncCopyBytes, where);
   copies_.add(running_, static_cast<unsigned char*>(shared_target), source, where);
 }
+
+void Multiprocessor::count_bank_conflicts(int number) { stream_->num_bank_conflicts += number; }
 
 void Multiprocessor::fail(const std::string& message, Location where) const {
   throw KernelError(to_string(where) + ": " + message + " [block " + to_string(blockIdx) +

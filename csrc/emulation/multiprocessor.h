@@ -37,7 +37,8 @@ struct Launch {
 
 // Runs the blocks of a launch one after another, a fiber for each thread of the block. Threads run
 // until they have to wait for others; who goes on next is the schedule's choice. Not seen are races
-// between blocks, and between accesses with no wait before or after them.
+// between blocks, and between accesses with no wait before or after them: those are for
+// ThreadSanitizer, which is told here of all the order that a kernel asks for (see sanitizer.h).
 class Multiprocessor {
  public:
   // What a collective does once all lanes of a warp have arrived, given the operand of each.
@@ -58,8 +59,8 @@ class Multiprocessor {
   void copy_async(void* shared_target, const void* source, Location where);
   void commit_copies() { copies_.commit(running_); }
   void wait_for_copies(int num_newest) { copies_.wait(running_, num_newest); }
-  void* shared_memory() { return shared_memory_.data(); }
-  Stream& stream() { return *stream_; }
+  void* shared_memory() { return block_->shared_memory.data(); }
+  void count_bank_conflicts(int number);
   int lane() const { return running_ % kLanes; }
   [[noreturn]] void fail(const std::string& message, Location where) const;
 
@@ -75,6 +76,20 @@ class Multiprocessor {
     std::string_view name = "";
     Location where = {};
     void* operand = nullptr;
+  };
+  // Where memory is ordered: at one place in this round of a barrier, at the other in the next,
+  // which some threads reach before others have left this one.
+  struct Barrier {
+    char places[2];
+    int round = 0;
+
+    const char* place() const { return &places[round % 2]; }
+  };
+  // New memory for every block: to a sanitizer, nothing orders the threads of two blocks.
+  struct Block {
+    std::vector<unsigned char> shared_memory;
+    Barrier barrier;
+    std::vector<Barrier> warp_barriers;
   };
   struct Abandoned {};  // unwinds the threads that were left waiting when another failed
 
@@ -103,9 +118,11 @@ class Multiprocessor {
   Meeting block_meeting_;
   Schedule schedule_;
   int running_ = 0;
-  std::vector<unsigned char> shared_memory_;
+  std::unique_ptr<Block> block_;
   AsyncCopies copies_;
   std::string error_;
+  char launch_start_ = 0;  // places of order, too
+  char launch_end_ = 0;
 };
 
 // Launches as the CUDA runtime would, but returns when all is done.
