@@ -6,6 +6,28 @@
 
 namespace bertfast {
 
+// The generations that a kernel has to be written for: kTuring (compute capability 7.5) multiplies
+// at half the depth, float16 only, and has no asynchronous copies.
+enum class TensorCores { kTuring, kAmpere };
+
+// Whether the code that is being compiled is for devices that run kernels written for kCores: those
+// of Ampere also on anything newer.
+template <TensorCores kCores>
+__device__ constexpr bool is_compiled_for() {
+#ifdef __CUDA_ARCH__
+  return (__CUDA_ARCH__ < 800) == (kCores == TensorCores::kTuring);
+#else
+  return true;
+#endif
+}
+
+// What stands in a kernel for devices that it is not written for.
+__device__ __forceinline__ void trap() {
+#ifdef __CUDA_ARCH__
+  __trap();
+#endif
+}
+
 // Two elements as one register of a fragment. Rounds to the nearest, ties to even.
 template <typename T>
 __device__ __forceinline__ uint32_t pack_pair(float first, float second) {
