@@ -18,7 +18,11 @@ struct FlashLayout {
   static constexpr int kStageElements = 2 * kTileElements;
   static constexpr size_t kSmemBytes = 2 * kStageElements * 2;
   static_assert(kQueries * kHeadSize <= kStageElements);
-  static constexpr int kMinBlocks = kHeadSize <= 64 ? 4 : 3;
+  // As many blocks on a multiprocessor as leave each thread the registers that it needs.
+  static constexpr int min_blocks(TensorCores cores) {
+    if (cores == TensorCores::kTuring) return 2;
+    return kHeadSize <= 32 ? 4 : kHeadSize <= 64 ? 3 : 2;
+  }
 };
 
 // Keys and values go by in two stages: while one is worked on, the other is filled.
@@ -37,42 +41,43 @@ __device__ __forceinline__ void flash_attention(const VarlenAttentionParams& par
       static_cast<const T*>(params.qkv) + sequence.first_row * row_stride + head * kHeadSize;
   const T* k = q + head_elements;
   const T* v = k + head_elements;
-  T* stages = shared_memory<T>();
-  const auto stage = [&](int i) { return stages + i % 2 * Layout::kStageElements; };
+  // Where in shared memory the keys of a step lie; its values follow.
+  const auto stage = [](int step) { return step % 2 * Layout::kStageElements; };
 
   const Modifier modifier(sequence);
   const KeyRange range = modifier.keys(first_query, Layout::kQueries);
   const int num_steps = (range.end - range.begin + kKeys - 1) / kKeys;
   const float scale_log2 = log2_scale(params);
 
-  TileCopy<T, kHeadSize, kWarpQueries, kWarpSize, kCores> query_copy;
-  TileCopy<T, kHeadSize, kKeys, Layout::kThreads, kCores> key_copy, value_copy;
+  TileCopy<T, kHeadSize, kKeys, Layout::kThreads, kCores> key_copy(k, row_stride, thread);
+  TileCopy<T, kHeadSize, kKeys, Layout::kThreads, kCores> value_copy(v, row_stride, thread);
   const auto start_step = [&](int step) {
-    const int key = range.begin + step * kKeys;
-    T* keys = stage(step);
-    key_copy.start(keys, k + static_cast<int64_t>(key) * row_stride, row_stride, range.end - key,
-                   thread);
-    value_copy.start(keys + Layout::kTileElements, v + static_cast<int64_t>(key) * row_stride,
-                     row_stride, range.end - key, thread);
+    T* keys = shared_memory<T>() + stage(step);
+    key_copy.start(keys, range.begin + step * kKeys, range.end);
+    value_copy.start(keys + Layout::kTileElements, range.begin + step * kKeys, range.end);
   };
 
-  T* warp_queries = stage(1) + warp_row * kHeadSize;
-  const int num_rows = sequence.num_queries - first_query - warp_row;
   TensorWarp warp;
   if (num_steps > 0) {
-    query_copy.start(warp_queries, q + static_cast<int64_t>(first_query + warp_row) * row_stride,
-                     row_stride, num_rows, thread % kWarpSize);
+    const int place = stage(1) + warp_row * kHeadSize;
+    T* warp_queries = shared_memory<T>() + place;
+    TileCopy<T, kHeadSize, kWarpQueries, kWarpSize, kCores> query_copy(q, row_stride,
+                                                                       thread % kWarpSize);
+    query_copy.start(warp_queries, first_query + warp_row, sequence.num_queries);
     start_step(0);
-    query_copy.template finish<2>(warp_queries, thread % kWarpSize);
+    query_copy.template finish<2>(warp_queries);
     sync_warp();
-    warp.load_queries(warp_queries);
+    warp.load_queries(place);
   }
 
+  // Named here, where it takes fewer registers than what it is made of.
+  T* out = static_cast<T*>(params.out) +
+           (sequence.first_row + first_query + warp_row) * head_elements + head * kHeadSize;
+  const int num_rows = sequence.num_queries - first_query - warp_row;
   for (int step = 0; step < num_steps; ++step) {
-    T* keys = stage(step);
-    T* values = keys + Layout::kTileElements;
-    key_copy.template finish<0>(keys, thread);
-    value_copy.template finish<0>(values, thread);
+    const int keys = stage(step), values = keys + Layout::kTileElements;
+    key_copy.template finish<0>(shared_memory<T>() + keys);
+    value_copy.template finish<0>(shared_memory<T>() + values);
     // Now this step's keys are everybody's, and nobody reads the other stage any more.
     sync_block();
     if (step + 1 < num_steps) start_step(step + 1);
@@ -86,15 +91,13 @@ __device__ __forceinline__ void flash_attention(const VarlenAttentionParams& par
   }
   if (num_rows <= 0) return;
   // The stage that the last step did not use is free.
-  T* out = static_cast<T*>(params.out) +
-           (sequence.first_row + first_query + warp_row) * head_elements + head * kHeadSize;
   warp.store_out(stage(num_steps) + warp_row * kHeadSize, out, head_elements, num_rows);
 }
 
 // One block for 64 queries of one head. All heads of a tile of queries follow each other.
 template <typename T, int kHeadSize, TensorCores kCores, typename Modifier>
 __global__ void __launch_bounds__(FlashLayout<kHeadSize>::kThreads,
-                                  FlashLayout<kHeadSize>::kMinBlocks)
+                                  FlashLayout<kHeadSize>::min_blocks(kCores))
     varlen_attention_flash_kernel(VarlenAttentionParams params) {
   if constexpr (!is_compiled_for<kCores>()) {
     trap();

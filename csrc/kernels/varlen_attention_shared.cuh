@@ -20,26 +20,34 @@ __device__ __forceinline__ unsigned swizzled(unsigned row, unsigned chunk) {
   return (row * kChunks + place) * kChunkElements;
 }
 
-// Brings kRows rows of one head to shared memory, those beyond num_rows as zeros. Between start and
-// finish the thread is free. Since Ampere the copy needs no registers; before, it rests in them.
+// Brings rows of one head to shared memory, kRows at once, those beyond num_rows as zeros. Between
+// start and finish the thread is free. Since Ampere the copy needs no registers; before, it rests
+// in them.
 template <typename T, int kHeadSize, int kRows, int kThreads, TensorCores kCores>
 class TileCopy {
  public:
   static constexpr bool kIsAsync = kCores != TensorCores::kTuring;
 
-  __device__ __forceinline__ void start(T* tile, const T* source, int row_stride, int num_rows,
-                                        unsigned thread) {
+  // `thread` is one of the kThreads that share the work.
+  __device__ __forceinline__ TileCopy(const T* source, int row_stride, unsigned thread)
+      : source_(source + static_cast<int>(thread / kChunks) * row_stride +
+                thread % kChunks * kChunkElements),
+        row_stride_(row_stride),
+        thread_(thread) {}
+
+  // Rows from `first_row` on.
+  __device__ __forceinline__ void start(T* tile, int first_row, int num_rows) {
+    const T* from = source_ + static_cast<int64_t>(first_row) * row_stride_;
 #pragma unroll
     for (int i = 0; i < kCopies; ++i) {
-      const int row = row_of(i, thread);
-      const unsigned chunk = thread % kChunks;
-      const T* from = source + row * row_stride + chunk * kChunkElements;
+      const bool is_present = row(i) < num_rows - first_row;
       if constexpr (kIsAsync) {
-        copy_async(tile + swizzled<kHeadSize>(row, chunk), from, row < num_rows);
+        copy_async(target(tile, i), from, is_present);
       } else {
         held_[i] = {};
-        if (row < num_rows) held_[i] = load<kChunkElements>(from);
+        if (is_present) held_[i] = load<kChunkElements>(from);
       }
+      from += kRowsPerCopy * row_stride_;
     }
     if constexpr (kIsAsync) commit_copies();
   }
@@ -47,27 +55,29 @@ class TileCopy {
   // All copies that the thread has started must have arrived, but the newest kNewest. Others see
   // them after the next barrier.
   template <int kNewest>
-  __device__ __forceinline__ void finish([[maybe_unused]] T* tile,
-                                         [[maybe_unused]] unsigned thread) {
+  __device__ __forceinline__ void finish([[maybe_unused]] T* tile) {
     if constexpr (kIsAsync) {
       wait_for_copies<kNewest>();
     } else {
 #pragma unroll
-      for (int i = 0; i < kCopies; ++i) {
-        store(tile + swizzled<kHeadSize>(row_of(i, thread), thread % kChunks), held_[i]);
-      }
+      for (int i = 0; i < kCopies; ++i) store(target(tile, i), held_[i]);
     }
   }
 
  private:
   static constexpr unsigned kChunks = kHeadSize / kChunkElements;
-  static constexpr int kCopies = kRows * kChunks / kThreads;
-  static_assert(kThreads % kChunks == 0 && kRows * kChunks % kThreads == 0);
+  static constexpr int kRowsPerCopy = kThreads / kChunks;
+  static constexpr int kCopies = kRows / kRowsPerCopy;
+  static_assert(kThreads % kChunks == 0 && kRows % kRowsPerCopy == 0);
 
-  __device__ static int row_of(int i, unsigned thread) {
-    return static_cast<int>(i * (kThreads / kChunks) + thread / kChunks);
+  __device__ int row(int i) const { return i * kRowsPerCopy + static_cast<int>(thread_ / kChunks); }
+  __device__ T* target(T* tile, int i) const {
+    return tile + swizzled<kHeadSize>(i * kRowsPerCopy + thread_ / kChunks, thread_ % kChunks);
   }
 
+  const T* source_;
+  int row_stride_;
+  unsigned thread_;
   Vector<T, kChunkElements> held_[kIsAsync ? 1 : kCopies];
 };
 

@@ -10,7 +10,11 @@ struct ShortLayout {
   static constexpr int kThreads = kMaxRows / kWarpQueries * kWarpSize;
   static constexpr int kTileElements = kMaxRows * kHeadSize;
   static constexpr size_t kSmemBytes = 3 * kTileElements * 2;  // queries, keys, values
-  static constexpr int kMinBlocks = kMaxRows > 64 ? 2 : kHeadSize > 64 ? 3 : 4;
+  // As many blocks on a multiprocessor as leave each thread the registers that it needs.
+  static constexpr int min_blocks(TensorCores cores) {
+    if (cores == TensorCores::kTuring) return 1;
+    return kMaxRows > 64 ? 2 : kHeadSize > 64 ? 3 : 4;
+  }
   // Products come in groups of so many keys; groups without a key are left out.
   static constexpr int kGroupKeys = 32;
   static constexpr int kGroups = kMaxRows / kGroupKeys;
@@ -30,57 +34,62 @@ __device__ __forceinline__ void short_attention(const VarlenAttentionParams& par
   const int row_stride = 3 * head_elements;
   const T* q =
       static_cast<const T*>(params.qkv) + sequence.first_row * row_stride + head * kHeadSize;
-  T* keys = shared_memory<T>();
-  T* values = keys + Layout::kTileElements;
-  T* warp_queries = values + Layout::kTileElements + first_query * kHeadSize;
+  const T* k = q + head_elements;
+  const T* v = k + head_elements;
+  constexpr int kKeys = 0, kValues = Layout::kTileElements;  // where they lie in shared memory
+  const int place = 2 * Layout::kTileElements + first_query * kHeadSize;
+  T* keys = shared_memory<T>() + kKeys;
+  T* values = shared_memory<T>() + kValues;
+  T* warp_queries = shared_memory<T>() + place;
   const int num_rows = sequence.num_queries - first_query;
   const Modifier modifier(sequence);
   const KeyRange range = modifier.keys(0, sequence.num_queries);
 
-  TileCopy<T, kHeadSize, kWarpQueries, kWarpSize, kCores> query_copy;
-  TileCopy<T, kHeadSize, kMaxRows, Layout::kThreads, kCores> key_copy, value_copy;
-  query_copy.start(warp_queries, q + first_query * row_stride, row_stride, num_rows,
-                   thread % kWarpSize);
-  key_copy.start(keys, q + head_elements, row_stride, range.end, thread);
-  value_copy.start(values, q + 2 * head_elements, row_stride, range.end, thread);
+  TileCopy<T, kHeadSize, kWarpQueries, kWarpSize, kCores> query_copy(q, row_stride,
+                                                                     thread % kWarpSize);
+  TileCopy<T, kHeadSize, kMaxRows, Layout::kThreads, kCores> key_copy(k, row_stride, thread);
+  TileCopy<T, kHeadSize, kMaxRows, Layout::kThreads, kCores> value_copy(v, row_stride, thread);
+  query_copy.start(warp_queries, first_query, sequence.num_queries);
+  key_copy.start(keys, 0, range.end);
+  value_copy.start(values, 0, range.end);
 
-  query_copy.template finish<1>(warp_queries, thread % kWarpSize);
-  key_copy.template finish<1>(keys, thread);
+  query_copy.template finish<1>(warp_queries);
+  key_copy.template finish<1>(keys);
   sync_block();
   TensorWarp warp;
   float weights[Layout::kGroups * kGroupTiles][4];
   const bool is_needed = num_rows > 0 && range.end > 0;
   if (is_needed) {
-    warp.load_queries(warp_queries);
+    warp.load_queries(place);
 #pragma unroll
     for (int i = 0; i < Layout::kGroups; ++i) {
       const int key = i * kGroupKeys;
       float (*scores)[4] = weights + i * kGroupTiles;
-      if (key < range.end) warp.template score<kGroupKeys>(keys + key * kHeadSize, scores);
+      if (key < range.end) warp.template score<kGroupKeys>(kKeys + key * kHeadSize, scores);
       TensorWarp::template change<kGroupKeys>(modifier, first_query, key, scores);
     }
     warp.template weigh<kMaxRows>(weights, log2_scale(params));
   }
-  value_copy.template finish<0>(values, thread);
+  value_copy.template finish<0>(values);
   sync_block();
   if (is_needed) {
 #pragma unroll
     for (int i = 0; i < Layout::kGroups; ++i) {
       const int key = i * kGroupKeys;
       if (key >= range.end) continue;
-      warp.template add_values<kGroupKeys>(weights + i * kGroupTiles, values + key * kHeadSize);
+      warp.template add_values<kGroupKeys>(weights + i * kGroupTiles, kValues + key * kHeadSize);
     }
   }
   if (num_rows <= 0) return;
   T* out = static_cast<T*>(params.out) + (sequence.first_row + first_query) * head_elements +
            head * kHeadSize;
-  warp.store_out(warp_queries, out, head_elements, num_rows);
+  warp.store_out(place, out, head_elements, num_rows);
 }
 
 // One block for one head of one sequence. All heads of a sequence follow each other.
 template <typename T, int kHeadSize, int kMaxRows, TensorCores kCores, typename Modifier>
 __global__ void __launch_bounds__(ShortLayout<kHeadSize, kMaxRows>::kThreads,
-                                  ShortLayout<kHeadSize, kMaxRows>::kMinBlocks)
+                                  ShortLayout<kHeadSize, kMaxRows>::min_blocks(kCores))
     varlen_attention_short_kernel(VarlenAttentionParams params) {
   if constexpr (!is_compiled_for<kCores>()) {
     trap();

@@ -15,18 +15,18 @@ inline constexpr int kProductDepth = 16;
 template <typename T, int kHeadSize, TensorCores kCores>
 class AttentionWarp {
  public:
-  // `tile` holds the queries of this warp.
-  __device__ __forceinline__ void load_queries(const T* tile) {
+  // Tiles are named by where they begin in shared memory, in elements. `tile` holds the queries of
+  // this warp.
+  __device__ __forceinline__ void load_queries(unsigned tile) {
 #pragma unroll
     for (int i = 0; i < kHeadSize / kProductDepth; ++i) {
-      load_matrices<false>(queries_[i],
-                           tile + swizzled<kHeadSize>(lane() % 16, 2 * i + lane() / 16));
+      load_matrices<false>(queries_[i], chunks(tile, lane() % 16, lane() / 16, i));
     }
   }
 
   // scores = q k^T for kKeys keys.
   template <int kKeys>
-  __device__ __forceinline__ void score(const T* keys, float (*scores)[4]) const {
+  __device__ __forceinline__ void score(unsigned keys, float (*scores)[4]) const {
 #pragma unroll
     for (int i = 0; i < kKeys / kTileColumns * 4; ++i) scores[i / 4][i % 4] = 0.0f;
     const unsigned key = lane() / 16 * 8 + lane() % 8, half = lane() / 8 % 2;
@@ -35,7 +35,7 @@ class AttentionWarp {
 #pragma unroll
       for (int j = 0; j < kKeys / 16; ++j) {
         uint32_t fragments[4];
-        load_matrices<false>(fragments, keys + swizzled<kHeadSize>(16 * j + key, 2 * i + half));
+        load_matrices<false>(fragments, chunks(keys, key, half, i) + 16 * j * kHeadSize);
         multiply(scores[2 * j], queries_[i], fragments[0], fragments[1]);
         multiply(scores[2 * j + 1], queries_[i], fragments[2], fragments[3]);
       }
@@ -67,7 +67,7 @@ class AttentionWarp {
 
   // out += weights * v for kKeys keys. The weights are rounded to T, as the tensor cores take them.
   template <int kKeys>
-  __device__ __forceinline__ void add_values(const float (*weights)[4], const T* values) {
+  __device__ __forceinline__ void add_values(const float (*weights)[4], unsigned values) {
 #pragma unroll
     for (int i = 0; i < kKeys / kProductDepth; ++i) {
       const float (&left)[4] = weights[2 * i];
@@ -78,8 +78,8 @@ class AttentionWarp {
 #pragma unroll
       for (int j = 0; j < kHeadSize / 16; ++j) {
         uint32_t fragments[4];
-        load_matrices<true>(
-            fragments, values + swizzled<kHeadSize>(16 * i + lane() % 16, 2 * j + lane() / 16));
+        load_matrices<true>(fragments,
+                            chunks(values, lane() % 16, lane() / 16, j) + 16 * i * kHeadSize);
         multiply(out_[2 * j], packed, fragments[0], fragments[1]);
         multiply(out_[2 * j + 1], packed, fragments[2], fragments[3]);
       }
@@ -99,9 +99,10 @@ class AttentionWarp {
     }
   }
 
-  // Writes the rows of `out` that exist. `tile` is room for as many as load_queries reads, which no
-  // other warp uses: rows are put together there, to be written 16 bytes at once.
-  __device__ __forceinline__ void store_out(T* tile, T* out, int row_stride, int num_rows) {
+  // Writes the rows of `out` that exist. `place` is room for as many as load_queries reads, which
+  // no other warp uses: rows are put together there, to be written 16 bytes at once.
+  __device__ __forceinline__ void store_out(unsigned place, T* out, int row_stride, int num_rows) {
+    T* tile = shared_memory<T>() + place;
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
       const float normalizer = rows_[half].normalizer();
@@ -128,6 +129,13 @@ class AttentionWarp {
  private:
   // Unsigned, for divisions to be shifts.
   __device__ static unsigned lane() { return threadIdx.x % kWarpSize; }
+
+  // Chunk 2 * i + half of a row. The exclusive or comes last, when the tile is known: an address
+  // for each i, kept while tiles go by, would take more registers than there are.
+  __device__ __forceinline__ static const T* chunks(unsigned tile, unsigned row, unsigned half,
+                                                    unsigned i) {
+    return shared_memory<T>() + ((tile + swizzled<kHeadSize>(row, half)) ^ i * 2 * kChunkElements);
+  }
 
   __device__ __forceinline__ static void multiply(float (&sums)[4], const uint32_t (&a)[4],
                                                   uint32_t top, uint32_t bottom) {
