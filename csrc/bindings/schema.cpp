@@ -5,6 +5,10 @@
 STABLE_TORCH_LIBRARY_FRAGMENT(BERTFAST_LIBRARY, library) {
   library.def(R"(bias_gelu(Tensor x, Tensor bias, str activation="erf") -> Tensor)");
   library.def(
+      "embedding_layer_norm(Tensor input_ids, Tensor token_type_ids, Tensor position_ids,"
+      " Tensor word_embeddings, Tensor token_type_embeddings, Tensor position_embeddings,"
+      " Tensor weight, Tensor bias, float eps) -> Tensor");
+  library.def(
       "residual_layer_norm(Tensor x, Tensor residual, Tensor weight, Tensor bias, float eps)"
       " -> Tensor");
 }
