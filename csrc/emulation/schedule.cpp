@@ -1,9 +1,8 @@
 #include "emulation/schedule.h"
 
 #include <algorithm>
-#include <cstddef>
-#include <iterator>
 #include <numeric>
+#include <utility>
 
 namespace bertfast::emulation {
 
@@ -32,11 +31,9 @@ void Schedule::add(int thread) {
 int Schedule::take() {
   auto& queue = *std::find_if(queues_.begin(), queues_.end(),
                               [](const auto& candidate) { return !candidate.empty(); });
-  auto chosen = queue.begin();
-  if (seed_ == 1) chosen = std::prev(queue.end());
-  if (seed_ > 1 && seed_ % 2 == 0) chosen += static_cast<std::ptrdiff_t>(random_() % queue.size());
-  const int thread = *chosen;
-  queue.erase(chosen);
+  if (seed_ > 1 && seed_ % 2 == 0) std::swap(queue.front(), queue[random_() % queue.size()]);
+  const int thread = seed_ == 1 ? queue.back() : queue.front();
+  seed_ == 1 ? queue.pop_back() : queue.pop_front();
   --num_ready_;
   return thread;
 }

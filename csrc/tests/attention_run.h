@@ -16,7 +16,7 @@ struct AttentionProblem {
   std::vector<int> lengths;
   std::vector<int> keys = {};  // of each sequence; empty: all its rows
   int compute_capability = 80;
-  int num_heads = 2;
+  int num_heads = 1;
   int max_seqlen = 0;      // 0: the longest
   double deviation = 1.0;  // of q, k and v
   uint64_t seed = 0;
