@@ -14,9 +14,14 @@ struct NamedTensor {
   torch::stable::Tensor tensor;
 };
 
+// The two functions that the device (launch_device.cpp) and the emulation (launch_emulated.cpp)
+// have each their own of.
+
+// Of the device that the tensor is on: 80 for 8.0.
+int compute_capability(const torch::stable::Tensor& tensor);
+
 // Calls `launcher` with the current stream of the device that all of `tensors` are on, and raises
-// what went wrong. The one function that the device (launch_device.cpp) and the emulation
-// (launch_emulated.cpp) have each their own of.
+// what went wrong.
 void run_on_stream(const char* op, const std::vector<NamedTensor>& tensors,
                    const std::function<cudaError_t(cudaStream_t)>& launcher);
 

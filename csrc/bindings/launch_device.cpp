@@ -33,7 +33,20 @@ cudaStream_t current_stream(int32_t device_index) {
   return static_cast<cudaStream_t>(stream);
 }
 
+int attribute(cudaDeviceAttr name, int device_index) {
+  int value = 0;
+  const cudaError_t status = cudaDeviceGetAttribute(&value, name, device_index);
+  if (status != cudaSuccess) throw std::runtime_error(cudaGetErrorString(status));
+  return value;
+}
+
 }  // namespace
+
+int compute_capability(const Tensor& tensor) {
+  const int device_index = tensor.get_device_index();
+  return 10 * attribute(cudaDevAttrComputeCapabilityMajor, device_index) +
+         attribute(cudaDevAttrComputeCapabilityMinor, device_index);
+}
 
 void run_on_stream(const char* op, const std::vector<NamedTensor>& tensors,
                    const std::function<cudaError_t(cudaStream_t)>& launcher) {

@@ -11,4 +11,7 @@ STABLE_TORCH_LIBRARY_FRAGMENT(BERTFAST_LIBRARY, library) {
   library.def(
       "residual_layer_norm(Tensor x, Tensor residual, Tensor weight, Tensor bias, float eps)"
       " -> Tensor");
+  library.def(
+      "varlen_attention(Tensor qkv, Tensor cu_seqlens, Tensor? key_lengths, SymInt max_seqlen,"
+      " float scale) -> Tensor");
 }

@@ -34,9 +34,10 @@ def emulated_library() -> Any:
 
 @pytest.fixture
 def emulated(emulated_library: Any) -> Iterator[Any]:
-    """The same; the schedule that a test sets ends with it."""
+    """The same; the schedule and the compute capability that a test sets end with it."""
     yield emulated_library
     emulated_library.set_schedule_seed(0)
+    emulated_library.set_compute_capability(80)
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,7 @@ import torch
 from kernels.host_build import build_on_host
 
 # Those of csrc/bindings/schema.cpp, each with the schema and the fake of bertfast/ops/<op>.py.
-KERNEL_OPS = ("bias_gelu", "embedding_layer_norm", "residual_layer_norm")
+KERNEL_OPS = ("bias_gelu", "embedding_layer_norm", "residual_layer_norm", "varlen_attention")
 
 
 @cache
