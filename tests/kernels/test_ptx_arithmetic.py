@@ -35,6 +35,11 @@ def _permuted(a: int, b: int, selector: int) -> int:
     return int.from_bytes(bytes(s if c & 8 else pool[c & 7] for c, s in zip(chosen, signs, strict=True)), "little")
 
 
+def _inserted(field: int, value: int, position: int, length: int) -> int:
+    mask = ((1 << length) - 1) << position
+    return field << position & mask | value & ~mask
+
+
 # Instruction, kinds of its operands, kind of its result, and the same in Python.
 _INTEGER_CASES: tuple[tuple[str, tuple[str, ...], str, Callable[..., int | None]], ...] = (
     ("add.s32", ("s32", "s32"), "u32", lambda a, b: a + b),
@@ -63,6 +68,7 @@ _INTEGER_CASES: tuple[tuple[str, tuple[str, ...], str, Callable[..., int | None]
     ("shf.l.wrap.b32", ("b32", "b32", "b32"), "u32", lambda a, b, n: (b << 32 | a) << (n & 31) >> 32),
     ("shf.r.wrap.b32", ("b32", "b32", "b32"), "u32", lambda a, b, n: (b << 32 | a) >> (n & 31)),
     ("bfe.u32", ("u32", "u32", "u32"), "u32", lambda a, p, n: (a >> (p & 255)) & ((1 << (n & 255)) - 1)),
+    ("bfi.b32", ("b32", "b32", "u32", "u32"), "u32", lambda f, v, p, n: _inserted(f, v, p & 255, n & 255)),
     ("popc.b32", ("b32",), "u32", lambda a: a.bit_count()),
     ("clz.b32", ("b32",), "u32", lambda a: 32 - a.bit_length()),
     ("cvt.s64.s32", ("s32",), "u64", _signed),
@@ -77,7 +83,7 @@ _INTEGER_CASES: tuple[tuple[str, tuple[str, ...], str, Callable[..., int | None]
 @pytest.mark.parametrize("case", _INTEGER_CASES, ids=lambda case: case[0])
 def test_integers(case: tuple[str, tuple[str, ...], str, Callable[..., int | None]]) -> None:
     instruction, kinds, result, function = case
-    rows = [_WORDS, _OTHERS, _RANDOM.permutation(_OTHERS)][: len(kinds)]
+    rows = [_WORDS, _OTHERS, _RANDOM.permutation(_OTHERS), _RANDOM.permutation(_WORDS)][: len(kinds)]
     got = evaluate(
         instruction,
         result,

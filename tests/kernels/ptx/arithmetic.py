@@ -130,6 +130,7 @@ def _bitwise() -> Iterator[tuple[str, Elementwise]]:
     yield "lop3.b32", Elementwise(_lookup_three, "b32", ("b32", "b32", "b32", "u32"))
     yield "prmt.b32", _same(_permute_bytes, "b32", 3)
     yield "bfe.u32", _same(_extract_field, "u32", 3)
+    yield "bfi.b32", Elementwise(_insert_field, "b32", ("b32", "b32", "u32", "u32"))
     yield "popc.b32", Elementwise(np.bitwise_count, "u32", ("b32",))
     yield "clz.b32", Elementwise(_count_leading_zeros, "u32", ("b32",))
     yield "shf.l.wrap.b32", _same(lambda low, high, n: _funnel(low, high) << (n & 31) >> 32, "b32", 3)
@@ -165,6 +166,14 @@ def _extract_field(value: Array, position: Array, length: Array) -> Array:
     wide = value.astype(np.uint64) >> np.minimum(position & 255, 63).astype(np.uint64)
     mask = (np.uint64(1) << np.minimum(length & 255, 32).astype(np.uint64)) - np.uint64(1)
     return (wide & mask).astype(np.uint32)
+
+
+def _insert_field(field: Array, value: Array, position: Array, length: Array) -> Array:
+    """The low bits of the field, at their position in the value."""
+    begin = np.minimum(position & 255, 32).astype(np.uint64)
+    mask = (np.uint64(1) << np.minimum(length & 255, 32).astype(np.uint64)) - np.uint64(1) << begin
+    wide = (field.astype(np.uint64) << begin & mask) | (value.astype(np.uint64) & ~mask)
+    return (wide & np.uint64(0xFFFFFFFF)).astype(np.uint32)
 
 
 def _count_leading_zeros(value: Array) -> Array:

@@ -56,6 +56,7 @@ class Block:
         self.num_copy_groups = np.zeros(self.num_threads, np.int64)
         # Parameters lie in a space of their own.
         self._symbols = {name: offset for name, (offset, _) in self.kernel.params.items()}
+        self._symbols |= {name: array.ctypes.data for name, array in self.kernel.constants.items()}
         self.shared_memory = SharedMemory(self._lay_out_shared_memory())
 
     def _lay_out_shared_memory(self) -> int:

@@ -104,6 +104,8 @@ class Kernel:
     params_bytes: int = 0
     registers: dict[str, str] = field(default_factory=dict)  # kind by name
     variables: list[Variable] = field(default_factory=list)
+    # Arrays in global memory that come with the module.
+    constants: dict[str, Array] = field(default_factory=dict)
     instructions: list[Instruction] = field(default_factory=list)
     labels: dict[str, int] = field(default_factory=dict)  # index of the next instruction
     max_threads: int = 1024

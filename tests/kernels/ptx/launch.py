@@ -34,6 +34,8 @@ def run_launch(kernel: Kernel, launch: Launch, memory: GlobalMemory) -> None:
         raise Fault(f"{num_threads} threads launched, compiled for {kernel.max_threads} at most")
     if len(launch.params) != kernel.params_bytes:
         raise Fault(f"{len(launch.params)} bytes of parameters, {kernel.name} reads {kernel.params_bytes}")
+    for name, array in kernel.constants.items():
+        memory.add(name, array)
     params = np.frombuffer(launch.params, np.uint8)
     with np.errstate(all="ignore"):
         for index in np.ndindex(launch.grid[::-1]):

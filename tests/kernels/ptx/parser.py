@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+import numpy as np
+
 from kernels.ptx.code import (
     Address,
     Immediate,
@@ -19,12 +21,13 @@ from kernels.ptx.code import (
     Vector,
 )
 from kernels.ptx.errors import Unsupported
-from kernels.ptx.kinds import num_bytes
+from kernels.ptx.kinds import Array, num_bytes
 from kernels.ptx.statements import Statement, outside_of_bodies, split_body, without_comments
 
 _ENTRY = re.compile(r"\.entry\s+(\w+)\s*\(([^)]*)\)([^{;]*)\{")
 _PARAM = re.compile(r"\.param\s+(?:\.align\s+(\d+)\s+)?\.(\w+)\s+(?:\.ptr\b[^,]*?\s)?(\w+)(?:\[(\d+)\])?")
 _VARIABLE = re.compile(r"\.shared\s+\.align\s+(\d+)\s+\.(\w+)\s+(\w+)(?:\[(\d*)\])?")
+_CONSTANT = re.compile(r"\.global\s+\.align\s+(\d+)\s+\.b8\s+([$\w]+)\[(\d+)\]\s*(=?)")
 _INSTRUCTION = re.compile(r"(?:@(!?)([%\w$]+)\s+)?([a-z][\w.:]*)\s*(.*)")
 _OPERAND = re.compile(r"\{[^}]*\}|\[[^\]]*\]|[^,\s][^,]*")
 _SPECIAL = re.compile(r"%(?:n?tid|n?ctaid)\.[xyz]|%laneid|%warpid")
@@ -39,7 +42,9 @@ class Module:
     def __init__(self, text: str) -> None:
         self._text = without_comments(text)
         self._entries = {entry[1]: entry for entry in _ENTRY.finditer(self._text)}
-        self._variables = [_variable(match) for match in _VARIABLE.finditer(outside_of_bodies(self._text))]
+        outside = outside_of_bodies(self._text)
+        self._variables = [_variable(match) for match in _VARIABLE.finditer(outside)]
+        self._constants = dict(_constant(match) for match in _CONSTANT.finditer(outside))
         self._kernels: dict[str, Kernel] = {}
 
     @property
@@ -54,7 +59,7 @@ class Module:
         return self._kernels[name]
 
     def _parse(self, entry: re.Match[str]) -> Kernel:
-        kernel = Kernel(entry[1], variables=list(self._variables))
+        kernel = Kernel(entry[1], variables=list(self._variables), constants=self._constants)
         _parse_params(kernel, entry[2])
         if bound := re.search(r"\.maxntid\s+(\d+)", entry[3]):
             kernel.max_threads = int(bound[1])
@@ -68,6 +73,17 @@ def _variable(match: re.Match[str]) -> Variable:
     alignment, kind, name, length = match.groups()
     count = 1 if length is None else int(length) if length else None
     return Variable(name, int(alignment), None if count is None else count * num_bytes(kind))
+
+
+def _constant(match: re.Match[str]) -> tuple[str, Array]:
+    """nvcc makes arrays of zeros, where a value may be a load or zero. Others are not known here."""
+    alignment, name, length, initializer = match.groups()
+    if initializer:
+        raise Unsupported(f"{name}: global memory with content")
+    raw = np.zeros(int(length) + int(alignment), np.uint8)
+    array = raw[-raw.ctypes.data % int(alignment) :][: int(length)]
+    array.flags.writeable = False
+    return name, array
 
 
 def _parse_params(kernel: Kernel, text: str) -> None:
