@@ -62,6 +62,19 @@ __device__ __forceinline__ void store(T* target, const Vector<T, kWidth>& value,
   *reinterpret_cast<Vector<T, kWidth>*>(target) = value;
 }
 
+// A store to global memory, 16 bytes at once. Of what was loaded from shared memory, nvcc would
+// make four stores of `store`, aligned or not.
+template <typename T>
+__device__ __forceinline__ void store_global(T* target,
+                                             const Vector<T, kVectorBytes / sizeof(T)>& value,
+                                             [[maybe_unused]] Location where = Location::here()) {
+#ifdef BERTFAST_EMULATE
+  store(target, value, where);
+#else
+  __stwb(reinterpret_cast<uint4*>(target), *reinterpret_cast<const uint4*>(&value));
+#endif
+}
+
 // The shared memory of the block, as large as the launch asked for. Emulated, it starts as NaN.
 template <typename T>
 __device__ __forceinline__ T* shared_memory() {

@@ -121,8 +121,8 @@ class AttentionWarp {
       const int row = static_cast<int>(i * (kWarpSize / kChunks) + lane() / kChunks);
       const unsigned chunk = lane() % kChunks;
       if (row >= num_rows) continue;
-      store(out + row * row_stride + chunk * kChunkElements,
-            load<kChunkElements>(tile + swizzled<kHeadSize>(row, chunk)));
+      store_global(out + row * row_stride + chunk * kChunkElements,
+                   load<kChunkElements>(tile + swizzled<kHeadSize>(row, chunk)));
     }
   }
 

@@ -38,11 +38,15 @@ struct Record {
 
 struct Recorder {
   Recorder() {
-    stream.on_launch = [this](const Launch& launch) { records.emplace_back(launch); };
+    stream.on_launch = [this](const Launch& launch) {
+      records.emplace_back(launch);
+      if (!runs) stream.first_block = uint64_t{launch.grid.x} * launch.grid.y * launch.grid.z;
+    };
   }
 
   Stream stream;
   std::vector<Record> records;
+  bool runs = true;
 };
 
 }  // namespace
@@ -65,6 +69,9 @@ void recorder_delete(Recorder* recorder) { delete recorder; }
 
 // What a launcher takes as its last argument.
 cudaStream_t recorder_stream(Recorder* recorder) { return &recorder->stream; }
+
+// From now on launches are kept, but no block of theirs is run.
+void recorder_stop_running(Recorder* recorder) { recorder->runs = false; }
 
 void recorder_add_buffer(Recorder* recorder, const void* begin, uint64_t num_bytes,
                          const char* name) {
