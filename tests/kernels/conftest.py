@@ -8,6 +8,9 @@ from typing import Any
 import pytest
 
 from kernels.device.compiler import DeviceCode, compile_device_code
+from kernels.device.instances import Instance
+from kernels.device.resources import ResourceTable, read_resources
+from kernels.device.sass import disassemble
 from kernels.device.tools import MissingTool
 from kernels.device_runs import DeviceRuns
 from kernels.emulated_ops import load
@@ -38,6 +41,28 @@ def emulated(emulated_library: Any) -> Iterator[Any]:
     yield emulated_library
     emulated_library.set_schedule_seed(0)
     emulated_library.set_compute_capability(80)
+
+
+@pytest.fixture(scope="session")
+def resources(device_code: list[DeviceCode]) -> ResourceTable:
+    """What ptxas says of each instance."""
+    try:
+        return read_resources(device_code)
+    except MissingTool as missing:
+        pytest.skip(str(missing))
+
+
+@pytest.fixture(scope="session")
+def instances(device_code: list[DeviceCode]) -> list[Instance]:
+    """The machine code of each instance."""
+    try:
+        return [
+            Instance(name, code.architecture, instructions)
+            for code in device_code
+            for name, instructions in disassemble(code).items()
+        ]
+    except MissingTool as missing:
+        pytest.skip(str(missing))
 
 
 @pytest.fixture(scope="session")

@@ -50,6 +50,7 @@ class Launchers:
             ("recorder_new", handle, ()),
             ("recorder_delete", None, (handle,)),
             ("recorder_stream", handle, (handle,)),
+            ("recorder_stop_running", None, (handle,)),
             ("recorder_add_buffer", None, (handle, ctypes.c_void_p, ctypes.c_uint64, ctypes.c_char_p)),
             ("recorder_error", ctypes.c_char_p, (handle,)),
             ("recorder_count", ctypes.c_uint64, (handle,)),
@@ -63,9 +64,20 @@ class Launchers:
 
         Raises RuntimeError with what the emulation has to say if the launcher returns an error.
         """
+        return self._call(op, params, arrays, runs=True)
+
+    def shapes(self, op: str, params: ctypes.Structure) -> list[KernelLaunch]:
+        """What ``launch_<op>`` would launch. Nothing runs, so the addresses only have to be aligned."""
+        return self._call(op, params, {}, runs=False)
+
+    def _call(
+        self, op: str, params: ctypes.Structure, arrays: Mapping[str, Array], *, runs: bool
+    ) -> list[KernelLaunch]:
         library = self._library
         recorder = library.recorder_new()
         try:
+            if not runs:
+                library.recorder_stop_running(recorder)
             for name, array in arrays.items():
                 library.recorder_add_buffer(recorder, array.ctypes.data, array.nbytes, name.encode())
             status = self._launcher(op, type(params).__name__)(ctypes.byref(params), library.recorder_stream(recorder))

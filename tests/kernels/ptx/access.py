@@ -21,7 +21,7 @@ _UPDATES: dict[str, tuple[Callable[[Array, Array], Array], str]] = {
     "or.b32": (np.bitwise_or, "b32"),
     "add.u32": (np.add, "u32"),
 }
-_STORE_HINTS = ("", ".volatile")
+_STORE_HINTS = {"": ("", ".volatile"), ".global": ("", ".wb", ".volatile"), ".shared": ("", ".volatile")}
 
 
 def num_lanes(block: Block, lanes: Lanes) -> int:
@@ -115,16 +115,19 @@ def _atomic(update: Callable[[Array, Array], Array], kind: str, *, wants_old: bo
     return execute
 
 
+def _with_hint(space: str, hint: str) -> str:
+    """A hint follows the space, except for .volatile, which comes before it."""
+    return f"{hint}{space}" if hint == ".volatile" else f"{space}{hint}"
+
+
 def _accesses() -> Iterator[tuple[str, Handler]]:
     for (width_name, width), kind in product(_WIDTHS.items(), _KINDS):
         yield f"ld.param{width_name}.{kind}", _load_param(width, kind)
         for space, hints in _LOAD_HINTS.items():
             for hint in hints:
-                # A hint follows the space, except for .volatile, which comes before it.
-                name = f"{hint}{space}" if hint == ".volatile" else f"{space}{hint}"
-                yield f"ld{name}{width_name}.{kind}", _load(space, width, kind)
-            for hint in _STORE_HINTS:
-                yield f"st{hint}{space}{width_name}.{kind}", _store(space, width, kind)
+                yield f"ld{_with_hint(space, hint)}{width_name}.{kind}", _load(space, width, kind)
+            for hint in _STORE_HINTS[space]:
+                yield f"st{_with_hint(space, hint)}{width_name}.{kind}", _store(space, width, kind)
     for name, (update, kind) in _UPDATES.items():
         yield f"atom.global.{name}", _atomic(update, kind, wants_old=True)
         yield f"red.global.{name}", _atomic(update, kind, wants_old=False)
