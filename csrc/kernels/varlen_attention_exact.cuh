@@ -122,52 +122,44 @@ class ExactThread {
 
 // While keys are worked on, values are on their way to registers, and the other way round.
 template <typename T, int kMaxHeadSize, int kWidth, typename Modifier>
-__device__ __forceinline__ void exact_attention(const VarlenAttentionParams& params,
-                                                const Sequence& sequence, int first_query,
-                                                int head) {
+__device__ __forceinline__ void exact_attention(const PackedHead<T>& head, const Sequence& sequence,
+                                                int first_query, int head_size, float scale_log2) {
   using Layout = ExactLayout<kMaxHeadSize>;
   constexpr int kKeys = Layout::kKeys;
-  const int head_elements = params.num_heads * params.head_size;
-  const int row_stride = 3 * head_elements;
-  const T* q =
-      static_cast<const T*>(params.qkv) + sequence.first_row * row_stride + head * params.head_size;
-  const T* k = q + head_elements;
-  const T* v = k + head_elements;
   float* queries = shared_memory<float>();
   float* tile = queries + Layout::kQueries * Layout::kStride;
   float* weights = tile + kKeys * Layout::kStride;
-
   const Modifier modifier(sequence);
   const KeyRange range = modifier.keys(first_query, Layout::kQueries);
   const int num_rows = sequence.num_queries - first_query;
+
   ExactTileCopy<T, kMaxHeadSize, Layout::kQueries, kWidth, false> query_copy;
   // Single elements would take an address each, and more registers than there are.
   ExactTileCopy<T, kMaxHeadSize, kKeys, kWidth, (kWidth > 1)> copy;
-  query_copy.start(q + static_cast<int64_t>(first_query) * row_stride, row_stride, num_rows,
-                   params.head_size);
+  const auto start = [&](const T* rows, int first_row, int end) {
+    copy.start(rows + static_cast<int64_t>(first_row) * head.row_stride, head.row_stride,
+               end - first_row, head_size);
+  };
+  query_copy.start(head.q + static_cast<int64_t>(first_query) * head.row_stride, head.row_stride,
+                   num_rows, head_size);
   query_copy.finish(queries);
-  copy.start(k + static_cast<int64_t>(range.begin) * row_stride, row_stride,
-             range.end - range.begin, params.head_size);
+  start(head.k, range.begin, range.end);
 
   ExactThread<kMaxHeadSize> thread;
   for (int key = range.begin; key < range.end; key += kKeys) {
     sync_block();  // the values of the step before have been read
     copy.finish(tile);
-    copy.start(v + static_cast<int64_t>(key) * row_stride, row_stride, range.end - key,
-               params.head_size);
+    start(head.v, key, range.end);
     sync_block();
-    thread.score(queries, tile, params.head_size);
-    thread.weigh(modifier, first_query, key, log2_scale(params), weights);
+    thread.score(queries, tile, head_size);
+    thread.weigh(modifier, first_query, key, scale_log2, weights);
     sync_block();  // the keys have been read
     copy.finish(tile);
-    copy.start(k + static_cast<int64_t>(key + kKeys) * row_stride, row_stride,
-               range.end - key - kKeys, params.head_size);
+    start(head.k, key + kKeys, range.end);
     sync_block();
     thread.add_values(weights, tile);
   }
-  T* out = static_cast<T*>(params.out) + (sequence.first_row + first_query) * head_elements +
-           head * params.head_size;
-  thread.template store_out<kWidth>(out, head_elements, num_rows, params.head_size);
+  thread.template store_out<kWidth>(head.out(first_query), head.out_stride, num_rows, head_size);
 }
 
 // One block for a tile of queries of one head. All heads of a tile follow each other.
@@ -175,12 +167,14 @@ template <typename T, int kMaxHeadSize, int kWidth, typename Modifier>
 __global__ void __launch_bounds__(ExactLayout<kMaxHeadSize>::kThreads,
                                   ExactLayout<kMaxHeadSize>::kMinBlocks)
     varlen_attention_exact_kernel(VarlenAttentionParams params) {
-  const int head = static_cast<int>(blockIdx.x % params.num_heads);
+  const int index = static_cast<int>(blockIdx.x % params.num_heads);
   const QueryTile tile =
       find_query_tile<ExactLayout<kMaxHeadSize>::kQueries>(params, blockIdx.x / params.num_heads);
   const Sequence sequence = load_sequence(params, tile.sequence);
   if (tile.first_query >= sequence.num_queries) return;
-  exact_attention<T, kMaxHeadSize, kWidth, Modifier>(params, sequence, tile.first_query, head);
+  const PackedHead<T> head(params, sequence, index, params.head_size);
+  exact_attention<T, kMaxHeadSize, kWidth, Modifier>(head, sequence, tile.first_query,
+                                                     params.head_size, log2_scale(params));
 }
 
 }  // namespace bertfast

@@ -27,30 +27,23 @@ struct FlashLayout {
 
 // Keys and values go by in two stages: while one is worked on, the other is filled.
 template <typename T, int kHeadSize, TensorCores kCores, typename Modifier>
-__device__ __forceinline__ void flash_attention(const VarlenAttentionParams& params,
-                                                const Sequence& sequence, int first_query,
-                                                int head) {
+__device__ __forceinline__ void flash_attention(const PackedHead<T>& head, const Sequence& sequence,
+                                                int first_query, float scale_log2) {
   using Layout = FlashLayout<kHeadSize>;
   using TensorWarp = AttentionWarp<T, kHeadSize, kCores>;
   constexpr int kKeys = Layout::kKeys;
   const unsigned thread = threadIdx.x;
   const int warp_row = static_cast<int>(thread / kWarpSize) * kWarpQueries;
-  const int head_elements = params.num_heads * kHeadSize;
-  const int row_stride = 3 * head_elements;
-  const T* q =
-      static_cast<const T*>(params.qkv) + sequence.first_row * row_stride + head * kHeadSize;
-  const T* k = q + head_elements;
-  const T* v = k + head_elements;
   // Where in shared memory the keys of a step lie; its values follow.
   const auto stage = [](int step) { return step % 2 * Layout::kStageElements; };
 
   const Modifier modifier(sequence);
   const KeyRange range = modifier.keys(first_query, Layout::kQueries);
   const int num_steps = (range.end - range.begin + kKeys - 1) / kKeys;
-  const float scale_log2 = log2_scale(params);
 
-  TileCopy<T, kHeadSize, kKeys, Layout::kThreads, kCores> key_copy(k, row_stride, thread);
-  TileCopy<T, kHeadSize, kKeys, Layout::kThreads, kCores> value_copy(v, row_stride, thread);
+  TileCopy<T, kHeadSize, kKeys, Layout::kThreads, kCores> key_copy(head.k, head.row_stride, thread);
+  TileCopy<T, kHeadSize, kKeys, Layout::kThreads, kCores> value_copy(head.v, head.row_stride,
+                                                                     thread);
   const auto start_step = [&](int step) {
     T* keys = shared_memory<T>() + stage(step);
     key_copy.start(keys, range.begin + step * kKeys, range.end);
@@ -61,7 +54,7 @@ __device__ __forceinline__ void flash_attention(const VarlenAttentionParams& par
   if (num_steps > 0) {
     const int place = stage(1) + warp_row * kHeadSize;
     T* warp_queries = shared_memory<T>() + place;
-    TileCopy<T, kHeadSize, kWarpQueries, kWarpSize, kCores> query_copy(q, row_stride,
+    TileCopy<T, kHeadSize, kWarpQueries, kWarpSize, kCores> query_copy(head.q, head.row_stride,
                                                                        thread % kWarpSize);
     query_copy.start(warp_queries, first_query + warp_row, sequence.num_queries);
     start_step(0);
@@ -71,8 +64,7 @@ __device__ __forceinline__ void flash_attention(const VarlenAttentionParams& par
   }
 
   // Named here, where it takes fewer registers than what it is made of.
-  T* out = static_cast<T*>(params.out) +
-           (sequence.first_row + first_query + warp_row) * head_elements + head * kHeadSize;
+  T* out = head.out(first_query + warp_row);
   const int num_rows = sequence.num_queries - first_query - warp_row;
   for (int step = 0; step < num_steps; ++step) {
     const int keys = stage(step), values = keys + Layout::kTileElements;
@@ -86,12 +78,12 @@ __device__ __forceinline__ void flash_attention(const VarlenAttentionParams& par
     warp.template score<kKeys>(keys, scores);
     TensorWarp::template change<kKeys>(modifier, first_query + warp_row, range.begin + step * kKeys,
                                        scores);
-    warp.template weigh<kKeys>(scores, scale_log2);
+    warp.template weigh<kKeys, false>(scores, scale_log2);
     warp.template add_values<kKeys>(scores, values);
   }
   if (num_rows <= 0) return;
   // The stage that the last step did not use is free.
-  warp.store_out(stage(num_steps) + warp_row * kHeadSize, out, head_elements, num_rows);
+  warp.store_out(stage(num_steps) + warp_row * kHeadSize, out, head.out_stride, num_rows);
 }
 
 // One block for 64 queries of one head. All heads of a tile of queries follow each other.
@@ -102,12 +94,14 @@ __global__ void __launch_bounds__(FlashLayout<kHeadSize>::kThreads,
   if constexpr (!is_compiled_for<kCores>()) {
     trap();
   } else {
-    const int head = static_cast<int>(blockIdx.x % params.num_heads);
+    const int index = static_cast<int>(blockIdx.x % params.num_heads);
     const QueryTile tile =
         find_query_tile<FlashLayout<kHeadSize>::kQueries>(params, blockIdx.x / params.num_heads);
     const Sequence sequence = load_sequence(params, tile.sequence);
     if (tile.first_query >= sequence.num_queries) return;
-    flash_attention<T, kHeadSize, kCores, Modifier>(params, sequence, tile.first_query, head);
+    const PackedHead<T> head(params, sequence, index, kHeadSize);
+    flash_attention<T, kHeadSize, kCores, Modifier>(head, sequence, tile.first_query,
+                                                    log2_scale(params));
   }
 }
 

@@ -23,19 +23,13 @@ struct ShortLayout {
 // All keys and values are in shared memory at once, so a softmax needs one pass, and k, v and the
 // queries are read once from global memory. The values arrive while scores are computed.
 template <typename T, int kHeadSize, int kMaxRows, TensorCores kCores, typename Modifier>
-__device__ __forceinline__ void short_attention(const VarlenAttentionParams& params,
-                                                const Sequence& sequence, int head) {
+__device__ __forceinline__ void short_attention(const PackedHead<T>& head, const Sequence& sequence,
+                                                float scale_log2) {
   using Layout = ShortLayout<kHeadSize, kMaxRows>;
   using TensorWarp = AttentionWarp<T, kHeadSize, kCores>;
   constexpr int kGroupKeys = Layout::kGroupKeys, kGroupTiles = kGroupKeys / kTileColumns;
   const unsigned thread = threadIdx.x;
   const int first_query = static_cast<int>(thread / kWarpSize) * kWarpQueries;
-  const int head_elements = params.num_heads * kHeadSize;
-  const int row_stride = 3 * head_elements;
-  const T* q =
-      static_cast<const T*>(params.qkv) + sequence.first_row * row_stride + head * kHeadSize;
-  const T* k = q + head_elements;
-  const T* v = k + head_elements;
   constexpr int kKeys = 0, kValues = Layout::kTileElements;  // where they lie in shared memory
   const int place = 2 * Layout::kTileElements + first_query * kHeadSize;
   T* keys = shared_memory<T>() + kKeys;
@@ -45,10 +39,12 @@ __device__ __forceinline__ void short_attention(const VarlenAttentionParams& par
   const Modifier modifier(sequence);
   const KeyRange range = modifier.keys(0, sequence.num_queries);
 
-  TileCopy<T, kHeadSize, kWarpQueries, kWarpSize, kCores> query_copy(q, row_stride,
+  TileCopy<T, kHeadSize, kWarpQueries, kWarpSize, kCores> query_copy(head.q, head.row_stride,
                                                                      thread % kWarpSize);
-  TileCopy<T, kHeadSize, kMaxRows, Layout::kThreads, kCores> key_copy(k, row_stride, thread);
-  TileCopy<T, kHeadSize, kMaxRows, Layout::kThreads, kCores> value_copy(v, row_stride, thread);
+  TileCopy<T, kHeadSize, kMaxRows, Layout::kThreads, kCores> key_copy(head.k, head.row_stride,
+                                                                      thread);
+  TileCopy<T, kHeadSize, kMaxRows, Layout::kThreads, kCores> value_copy(head.v, head.row_stride,
+                                                                        thread);
   query_copy.start(warp_queries, first_query, sequence.num_queries);
   key_copy.start(keys, 0, range.end);
   value_copy.start(values, 0, range.end);
@@ -65,10 +61,15 @@ __device__ __forceinline__ void short_attention(const VarlenAttentionParams& par
     for (int i = 0; i < Layout::kGroups; ++i) {
       const int key = i * kGroupKeys;
       float (*scores)[4] = weights + i * kGroupTiles;
-      if (key < range.end) warp.template score<kGroupKeys>(kKeys + key * kHeadSize, scores);
-      TensorWarp::template change<kGroupKeys>(modifier, first_query, key, scores);
+      if (key < range.end) {
+        warp.template score<kGroupKeys>(kKeys + key * kHeadSize, scores);
+        TensorWarp::template change<kGroupKeys>(modifier, first_query, key, scores);
+      } else {
+#pragma unroll
+        for (int j = 0; j < kGroupTiles * 4; ++j) scores[j / 4][j % 4] = -INFINITY;
+      }
     }
-    warp.template weigh<kMaxRows>(weights, log2_scale(params));
+    warp.template weigh<kMaxRows, true>(weights, scale_log2);
   }
   value_copy.template finish<0>(values);
   sync_block();
@@ -81,9 +82,7 @@ __device__ __forceinline__ void short_attention(const VarlenAttentionParams& par
     }
   }
   if (num_rows <= 0) return;
-  T* out = static_cast<T*>(params.out) + (sequence.first_row + first_query) * head_elements +
-           head * kHeadSize;
-  warp.store_out(place, out, head_elements, num_rows);
+  warp.store_out(place, head.out(first_query), head.out_stride, num_rows);
 }
 
 // One block for one head of one sequence. All heads of a sequence follow each other.
@@ -94,10 +93,11 @@ __global__ void __launch_bounds__(ShortLayout<kHeadSize, kMaxRows>::kThreads,
   if constexpr (!is_compiled_for<kCores>()) {
     trap();
   } else {
-    const int head = static_cast<int>(blockIdx.x % params.num_heads);
+    const int index = static_cast<int>(blockIdx.x % params.num_heads);
     const Sequence sequence = load_sequence(params, blockIdx.x / params.num_heads);
     if (sequence.num_queries == 0) return;
-    short_attention<T, kHeadSize, kMaxRows, kCores, Modifier>(params, sequence, head);
+    const PackedHead<T> head(params, sequence, index, kHeadSize);
+    short_attention<T, kHeadSize, kMaxRows, kCores, Modifier>(head, sequence, log2_scale(params));
   }
 }
 

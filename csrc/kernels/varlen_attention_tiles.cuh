@@ -20,6 +20,38 @@ __device__ __forceinline__ Sequence load_sequence(const VarlenAttentionParams& p
   return {first_row, num_rows, load<1>(params.key_lengths + index)[0]};
 }
 
+// One head of one sequence. Offsets of rows have 64 bits; strides, and offsets within a tile, 32.
+template <typename T>
+struct PackedHead {
+  const T* q;
+  const T* k;
+  const T* v;
+  int row_stride;  // of q, k and v
+  int out_stride;
+
+  __device__ __forceinline__ PackedHead(const VarlenAttentionParams& params,
+                                        const Sequence& sequence, int head, int head_size)
+      : row_stride(3 * params.num_heads * head_size),
+        out_stride(params.num_heads * head_size),
+        params_(params),
+        first_row_(sequence.first_row),
+        column_(head * head_size) {
+    q = static_cast<const T*>(params.qkv) + first_row_ * row_stride + column_;
+    k = q + out_stride;
+    v = k + out_stride;
+  }
+
+  // Not a member like the others: until it is needed, it would take registers.
+  __device__ __forceinline__ T* out(int row) const {
+    return static_cast<T*>(params_.out) + (first_row_ + row) * out_stride + column_;
+  }
+
+ private:
+  const VarlenAttentionParams& params_;
+  int64_t first_row_;
+  int column_;
+};
+
 // A tile is kRows queries of one sequence. Sequence b owns the tiles from cu_seqlens[b] / kRows + b
 // on: always enough for it, and at most one too many. So the number of tiles follows from T and B,
 // which the host knows, and no block looks for work that the longest sequence would have had. The
