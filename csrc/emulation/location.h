@@ -1,5 +1,6 @@
 #pragma once
 
+#include <string>
 #include <string_view>
 
 namespace bertfast::emulation {
@@ -18,5 +19,9 @@ struct Location {
     return file == other.file || std::string_view(file) == other.file;
   }
 };
+
+inline std::string to_string(const Location& where) {
+  return std::string(where.file) + ":" + std::to_string(where.line);
+}
 
 }  // namespace bertfast::emulation
