@@ -8,7 +8,8 @@ namespace {
 
 void test_sizes() {
   for (const DType dtype : kDTypes) {
-    for (const int hidden_size : {7, 8, 384, 768, 1000, 1021, 1024, 1032, 2056, 4104, 8191, 8192}) {
+    for (const int hidden_size :
+         some_of<int>({7, 8, 384, 768, 1000, 1021, 1024, 1032, 2056, 4104, 8191, 8192})) {
       Run({dtype, hidden_size}).launch_and_check();
     }
   }

@@ -16,7 +16,7 @@ namespace {
 using emulation::Stream;
 
 constexpr int kPlaces = 12, kTokens = 7;
-constexpr int kHiddenSizes[] = {1, 2, 7, 8, 72, 768, 1001, 1024, 2056};
+const std::vector<int> kHiddenSizes = {1, 2, 7, 8, 72, 768, 1001, 1024, 2056};
 
 struct Run {
   DType dtype;
@@ -80,7 +80,7 @@ struct Run {
 template <typename Check>
 void for_all_sizes(const Check& check) {
   for (const DType dtype : kDTypes) {
-    for (const int hidden_size : kHiddenSizes) {
+    for (const int hidden_size : some_of(kHiddenSizes)) {
       for (const char* misaligned : {"", "x", "out"}) {
         for (const uint64_t seed : {0, 1, 2}) {
           Run run(dtype, hidden_size, misaligned, seed);

@@ -152,7 +152,8 @@ struct Run {
 };
 
 void test_sizes() {
-  for (const int padded_len : {1, 2, 31, 32, 33, 127, 128, 129, 512, 1023, 1024, 1025, 8192}) {
+  for (const int padded_len :
+       some_of<int>({1, 2, 31, 32, 33, 127, 128, 129, 512, 1023, 1024, 1025, 8192})) {
     for (const int batch_size : {1, 5}) {
       for (const Pattern pattern :
            {Pattern::kRight, Pattern::kLeft, Pattern::kHoles, Pattern::kFull, Pattern::kNothing}) {
@@ -167,7 +168,8 @@ void test_sizes() {
 
 // More sequences than threads that scan their lengths.
 void test_many_sequences() {
-  for (const int batch_size : {511, 512, 513, 5000}) Run({batch_size, 3}).launch_and_check();
+  for (const int batch_size : some_of<int>({511, 512, 513, 5000}))
+    Run({batch_size, 3}).launch_and_check();
 }
 
 void test_masks_and_ids_of_every_type() {

@@ -67,7 +67,7 @@ void test_every_length() {
 }
 
 void test_ragged_batches() {
-  for (const Path& path : kPaths) {
+  for (const Path& path : some_of(kPaths)) {
     for (const auto& lengths : kBatches) {
       AttentionProblem problem = problem_of(path, lengths);
       problem.num_heads = 2;
@@ -79,7 +79,7 @@ void test_ragged_batches() {
 
 // More sequences than the lanes of a warp look at in one round, and in two.
 void test_many_sequences() {
-  for (const int num_sequences : {31, 32, 33, 1023, 1025}) {
+  for (const int num_sequences : some_of<int>({31, 32, 33, 1023, 1025})) {
     for (const Path& path : {Path{kF16, 32, kAmpere}, {kF32, 8, kAmpere}}) {
       std::mt19937_64 random(num_sequences);
       AttentionProblem problem = problem_of(path, {});
@@ -107,7 +107,7 @@ void test_tiles_fit_sequences() {
 }
 
 void test_key_lengths() {
-  for (const Path& path : kPaths) {
+  for (const Path& path : some_of(kPaths)) {
     AttentionRun(problem_of(path, {33, 20, 1, 50}, {0, 19, 0, 1})).launch_and_check();
     AttentionRun(problem_of(path, {128, 17, 1, 9}, {64, 0, 1, 9})).launch_and_check();
     AttentionRun(problem_of(path, {135, 7, 10, 130}, {128, 0, 0, 65})).launch_and_check();
@@ -115,7 +115,7 @@ void test_key_lengths() {
 }
 
 void test_no_keys_give_zero() {
-  for (const Path& path : kPaths) {
+  for (const Path& path : some_of(kPaths)) {
     for (const auto& lengths : kBatches) {
       AttentionRun run(problem_of(path, lengths, std::vector<int>(lengths.size(), 0)));
       run.launch();
@@ -128,7 +128,7 @@ void test_no_keys_give_zero() {
 
 // Every schedule has to give the same bits.
 void test_schedules() {
-  for (const Path& path : kPaths) {
+  for (const Path& path : some_of(kPaths)) {
     for (const auto& lengths : kBatches) {
       AttentionRun first(problem_of(path, lengths));
       first.launch();
@@ -145,7 +145,7 @@ void test_schedules() {
 
 // What another sequence, or another row that is no key, holds must not show: not even NaN.
 void test_strangers_are_not_seen() {
-  for (const Path& path : kPaths) {
+  for (const Path& path : some_of(kPaths)) {
     for (const auto& lengths : {std::vector<int>{30, 10, 20}, {80, 10, 20}, {135, 10, 20}}) {
       const std::vector<int> keys = {lengths[0] - 20, 10, lengths[2]};
       AttentionRun clean(problem_of(path, lengths, keys)), spoilt(clean.problem);
@@ -163,7 +163,7 @@ void test_strangers_are_not_seen() {
 }
 
 void test_large_scores() {
-  for (const Path& path : kPaths) {
+  for (const Path& path : some_of(kPaths)) {
     for (const auto& lengths : kBatches) {
       AttentionProblem problem = problem_of(path, lengths);
       problem.deviation = 60.0;  // scores of some 1e4
@@ -174,7 +174,7 @@ void test_large_scores() {
 
 // The mean of the values.
 void test_equal_scores() {
-  for (const Path& path : kPaths) {
+  for (const Path& path : some_of(kPaths)) {
     for (const auto& lengths : kBatches) {
       AttentionRun run(problem_of(path, lengths));
       for (int i = 0; i < 4; ++i) run.fill(i, 0, lengths[i], 0, 0.0);
@@ -201,7 +201,7 @@ void test_empty() {
 void test_offsets_are_64_bit() {
   constexpr int64_t kTokens = 30000000;
   for (const int length : {20, 100, 140}) {
-    for (const Path& path : kPaths) {
+    for (const Path& path : some_of(kPaths)) {
       AttentionProblem problem = problem_of(path, {length});
       problem.num_heads = 3;
       AttentionRun run(problem);
