@@ -37,6 +37,9 @@ TOLERANCES = {
 
 # bertfast may be this much further from a float64 run than stock is, both being rounding noise of one size.
 TRUTH_RATIO = 1.2
+# A kernel may be this much further from it than torch's own op of the same dtype, which adds up in another order and,
+# in half precision, rounds more often or less often in between.
+KERNEL_RATIO = 2.0
 
 
 def relative_error(actual: Tensor, expected: Tensor) -> float:
@@ -74,8 +77,8 @@ def assert_same_output(actual: Any, expected: Any, bound: float, where: str = "o
         assert actual == expected, where
 
 
-def assert_no_further_from_truth(actual: Tensor, stock: Tensor, truth: Tensor) -> None:
-    """``actual`` is as good an approximation of the float64 ``truth`` as ``stock`` is.
+def assert_no_further_from_truth(actual: Tensor, stock: Tensor, truth: Tensor, ratio: float = TRUTH_RATIO) -> None:
+    """``actual`` is as good an approximation of the float64 ``truth`` as ``stock`` is, but for a factor ``ratio``.
 
     Below half a unit in the last place of the result's own dtype, which of two is closer is luck (both are correctly
     rounded, or stock happened to hit a tie), so stock's error counts as at least that.
@@ -83,7 +86,7 @@ def assert_no_further_from_truth(actual: Tensor, stock: Tensor, truth: Tensor) -
     floor = torch.finfo(stock.dtype).eps / 2
     stock_error = max(relative_error(stock.double(), truth), floor)
     error = relative_error(actual.double(), truth)
-    assert error <= TRUTH_RATIO * stock_error, f"{error:.3e} from the truth, stock {stock_error:.3e}"
+    assert error <= ratio * stock_error, f"{error:.3e} from the truth, stock {stock_error:.3e}"
 
 
 def assert_gradients_close(actual: dict[str, Tensor | None], expected: dict[str, Tensor | None], bound: float) -> None:

@@ -1,8 +1,9 @@
 #pragma once
 
-#include <setjmp.h>
-
 #include <functional>
+#include <memory>
+
+#include "emulation/sanitizer.h"
 
 namespace bertfast::emulation {
 
@@ -11,7 +12,6 @@ class Fiber {
  public:
   // `body` must never return: it may only suspend.
   explicit Fiber(std::function<void()> body);
-  ~Fiber();
   Fiber(const Fiber&) = delete;
   Fiber& operator=(const Fiber&) = delete;
 
@@ -19,14 +19,23 @@ class Fiber {
   void suspend();  // from inside: returns from resume
 
  private:
+  using JumpBuffer = void* [5];
+  struct Unmap {
+    void operator()(void* mapping) const;
+  };
+
   static void enter(unsigned high_bits, unsigned low_bits);
   void start();
+  void jump_inside();
+  void jump_outside();
 
   std::function<void()> body_;
-  void* stack_;
+  std::unique_ptr<void, Unmap> mapping_;
+  SanitizedStack inside_stack_;
+  SanitizedStack outside_stack_;
   bool is_started_ = false;
-  jmp_buf inside_;
-  jmp_buf outside_;
+  JumpBuffer inside_;
+  JumpBuffer outside_;
 };
 
 }  // namespace bertfast::emulation

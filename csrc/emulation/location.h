@@ -1,5 +1,6 @@
 #pragma once
 
+#include <string>
 #include <string_view>
 
 namespace bertfast::emulation {
@@ -14,8 +15,13 @@ struct Location {
   }
 
   bool operator==(const Location& other) const {
-    return std::string_view(file) == other.file && line == other.line;
+    if (line != other.line) return false;
+    return file == other.file || std::string_view(file) == other.file;
   }
 };
+
+inline std::string to_string(const Location& where) {
+  return std::string(where.file) + ":" + std::to_string(where.line);
+}
 
 }  // namespace bertfast::emulation

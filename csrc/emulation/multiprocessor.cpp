@@ -1,11 +1,10 @@
 #include "emulation/multiprocessor.h"
 
-#include <algorithm>
 #include <cstdio>
 #include <map>
-#include <string_view>
 
 #include "emulation/device.h"
+#include "emulation/sanitizer.h"
 
 namespace bertfast::emulation {
 namespace {
@@ -13,7 +12,7 @@ namespace {
 constexpr unsigned kMaxGridX = 2147483647;
 constexpr unsigned kMaxGridYZ = 65535;
 constexpr uint64_t kMaxBlockThreads = 1024;
-constexpr size_t kMaxSmemBytes = 48 << 10;  // what a kernel gets without asking for more
+constexpr size_t kMaxSmemBytes = 99 << 10;  // of a block, on the smallest devices since Ampere
 constexpr unsigned char kPoison = 0xff;     // NaN in every floating point type
 
 uint64_t volume(const dim3& extent) {
@@ -31,10 +30,6 @@ std::string to_string(const uint3& index) {
          std::to_string(index.z) + ")";
 }
 
-std::string to_string(const Location& where) {
-  return std::string(where.file) + ":" + std::to_string(where.line);
-}
-
 }  // namespace
 
 Multiprocessor& Multiprocessor::current() {
@@ -42,7 +37,7 @@ Multiprocessor& Multiprocessor::current() {
   return instance;
 }
 
-void Multiprocessor::run(const Launch& launch, const Stream& stream) {
+void Multiprocessor::run(const Launch& launch, Stream& stream) {
   launch_ = &launch;
   stream_ = &stream;
   num_threads_ = static_cast<int>(volume(launch.block));
@@ -53,16 +48,24 @@ void Multiprocessor::run(const Launch& launch, const Stream& stream) {
     threads_.push_back(std::make_unique<Thread>([this] { run_thread(); }));
   }
 
+  release_order(&launch_start_);
   for (const uint64_t block : schedule_.order_blocks(stream.first_block, volume(launch.grid))) {
     run_block(block);
   }
 }
 
 void Multiprocessor::run_block(uint64_t index) {
+  const UnobservedAccesses unobserved;
+  const int num_warps = (num_threads_ + kLanes - 1) / kLanes;
   blockIdx = index_in(launch_->grid, index);
-  shared_memory_.assign(launch_->smem_bytes, kPoison);
+  block_ = std::make_unique<Block>();
+  block_->shared_memory.assign(launch_->smem_bytes, kPoison);
+  block_->warp_barriers.resize(num_warps);
   error_.clear();
-  schedule_.start_block((num_threads_ + kLanes - 1) / kLanes);
+  copies_.start_block(num_threads_, block_->shared_memory.data(), launch_->smem_bytes);
+  warp_meetings_.assign(num_warps, {});
+  block_meeting_ = {};
+  schedule_.start_block(num_warps);
   for (int i = 0; i < num_threads_; ++i) make_ready(i);
   for (int num_left = num_threads_; num_left > 0;) {
     if (schedule_.is_empty()) give_up(describe_deadlock());
@@ -71,73 +74,94 @@ void Multiprocessor::run_block(uint64_t index) {
     threads_[running_]->fiber.resume();
     if (threads_[running_]->state == State::kDone) --num_left;
   }
+  acquire_order(&launch_end_);
   if (!error_.empty()) throw KernelError(error_);
 }
 
 // The life of a fiber: one thread of one block after another.
 void Multiprocessor::run_thread() {
   for (;;) {
+    acquire_order(&launch_start_);
     try {
       if (error_.empty()) launch_->kernel();
+      const AsyncCopies::Copy* copy = copies_.find(running_);
+      if (error_.empty() && copy != nullptr) fail("async copy never waited for", copy->where);
     } catch (const Abandoned&) {
     } catch (const KernelError& error) {
       give_up(error.what());
     }
+    release_order(&launch_end_);
     threads_[running_]->state = State::kDone;
     threads_[running_]->fiber.suspend();
   }
 }
 
 void Multiprocessor::sync_block(Location where) {
-  rendezvous(0, num_threads_, "sync_block", nullptr, nullptr, where);
+  const UnobservedAccesses unobserved;
+  const char* place = block_->barrier.place();
+  release_order(place);
+  arrive("sync_block", nullptr, where);
+  join(block_meeting_);
+  if (block_meeting_.num_arrived == num_threads_) {
+    ++block_->barrier.round;
+    block_meeting_ = {};
+    warp_meetings_.assign(warp_meetings_.size(), {});
+    for (int i = 0; i < num_threads_; ++i) make_ready(i);
+  }
+  leave_until_ready();
+  acquire_order(place);
 }
 
+// With something to do it exchanges registers, and orders no memory; with nothing it is a barrier.
 void Multiprocessor::warp_collective(const char* name, Collective collective, void* operand,
                                      Location where) {
-  rendezvous(running_ - lane(), kLanes, name, collective, operand, where);
+  const UnobservedAccesses unobserved;
+  Barrier& barrier = block_->warp_barriers[running_ / kLanes];
+  const char* place = barrier.place();
+  if (collective == nullptr) release_order(place);
+  arrive(name, operand, where);
+  Meeting& meeting = warp_meetings_[running_ / kLanes];
+  if (meeting.num_arrived == kLanes) {
+    meeting = {};
+    void* operands[kLanes];
+    const int first = running_ - lane();
+    for (int i = 0; i < kLanes; ++i) {
+      operands[i] = threads_[first + i]->operand;
+      make_ready(first + i);
+    }
+    if (collective != nullptr) collective(operands);
+    if (collective == nullptr) ++barrier.round;
+  }
+  leave_until_ready();
+  if (collective == nullptr) acquire_order(place);
 }
 
-// Waits until `count` threads from `first` on have called the same operation at the same place.
-// The last one to come carries it out for all.
-void Multiprocessor::rendezvous(int first, int count, const char* name, Collective collective,
-                                void* operand, Location where) {
+// Every operation, of the warp or of the block, is one that all lanes of a warp have to come to.
+void Multiprocessor::arrive(const char* name, void* operand, Location where) {
   Thread& self = *threads_[running_];
   self.name = name;
   self.where = where;
   self.operand = operand;
-  const bool is_last = count_arrivals(first, count) == count - 1;
+  join(warp_meetings_[running_ / kLanes]);
   self.state = State::kWaiting;
-  if (is_last) {
-    std::vector<void*> operands;
-    for (int i = first; i < first + count; ++i) {
-      operands.push_back(threads_[i]->operand);
-      make_ready(i);
-    }
-    if (collective != nullptr) collective(operands);
-  }
-  self.fiber.suspend();
-  if (!error_.empty()) throw Abandoned();
 }
 
-// How many of the threads wait in the operation that the running one has come to. Threads of one
-// warp have to come to the same one, and one operation has to be called at one place.
-int Multiprocessor::count_arrivals(int first, int count) const {
-  const Thread& self = *threads_[running_];
-  int num_arrived = 0;
-  for (int i = first; i < std::min(first + count, num_threads_); ++i) {
-    const Thread& other = *threads_[i];
-    if (other.state != State::kWaiting) continue;
-    const bool is_same_warp = i / kLanes == running_ / kLanes;
-    const bool is_same_operation = std::string_view(other.name) == self.name;
-    if (!is_same_operation && !is_same_warp) continue;
-    if (!is_same_operation || !(other.where == self.where)) {
-      fail(std::string("divergent ") + self.name + ": thread " + std::to_string(i) + " waits in " +
-               other.name + " at " + to_string(other.where),
-           self.where);
-    }
-    ++num_arrived;
+void Multiprocessor::join(Meeting& meeting) {
+  if (meeting.num_arrived++ == 0) {
+    meeting.first_thread = running_;
+    return;
   }
-  return num_arrived;
+  const Thread& self = *threads_[running_];
+  const Thread& first = *threads_[meeting.first_thread];
+  if (first.name == self.name && first.where == self.where) return;
+  fail("divergent " + std::string(self.name) + ": thread " + std::to_string(meeting.first_thread) +
+           " waits in " + std::string(first.name) + " at " + to_string(first.where),
+       self.where);
+}
+
+void Multiprocessor::leave_until_ready() {
+  threads_[running_]->fiber.suspend();
+  if (!error_.empty()) throw Abandoned();
 }
 
 void Multiprocessor::make_ready(int thread) {
@@ -147,6 +171,7 @@ void Multiprocessor::make_ready(int thread) {
 
 // Remembers the error and lets every waiting thread leave its kernel.
 void Multiprocessor::give_up(const std::string& error) {
+  const UnobservedAccesses unobserved;
   error_ = error;
   for (int i = 0; i < num_threads_; ++i) {
     if (threads_[i]->state == State::kWaiting) make_ready(i);
@@ -172,21 +197,7 @@ std::string Multiprocessor::describe_deadlock() const {
          " threads have returned";
 }
 
-void Multiprocessor::check_access(const void* address, size_t num_bytes, Location where) const {
-  if (reinterpret_cast<uintptr_t>(address) % num_bytes != 0) {
-    fail("misaligned access to " + std::to_string(num_bytes) + " bytes at " +
-             stream_->memory.describe(address),
-         where);
-  }
-  const auto* begin = static_cast<const unsigned char*>(address);
-  const unsigned char* shared_end = shared_memory_.data() + shared_memory_.size();
-  const bool is_shared = begin >= shared_memory_.data() && begin + num_bytes <= shared_end;
-  if (is_shared) return;
-  if (stream_->memory.is_empty() || stream_->memory.contains(address, num_bytes)) return;
-  fail("out of bounds: " + std::to_string(num_bytes) + " bytes at " +
-           stream_->memory.describe(address),
-       where);
-}
+void Multiprocessor::count_bank_conflicts(int number) { stream_->num_bank_conflicts += number; }
 
 void Multiprocessor::fail(const std::string& message, Location where) const {
   throw KernelError(to_string(where) + ": " + message + " [block " + to_string(blockIdx) +
@@ -201,7 +212,8 @@ cudaError_t launch(const Launch& launch, cudaStream_t stream) {
                         num_threads > 0 && num_threads <= kMaxBlockThreads &&
                         launch.smem_bytes <= kMaxSmemBytes;
   if (!is_valid) return cudaErrorInvalidConfiguration;
-  const Stream defaults;
+  Stream defaults;
+  if (stream != nullptr && stream->on_launch) stream->on_launch(launch);
   try {
     Multiprocessor::current().run(launch, stream == nullptr ? defaults : *stream);
     return cudaSuccess;

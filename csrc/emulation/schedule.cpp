@@ -1,9 +1,8 @@
 #include "emulation/schedule.h"
 
 #include <algorithm>
-#include <cstddef>
-#include <iterator>
 #include <numeric>
+#include <utility>
 
 namespace bertfast::emulation {
 
@@ -16,24 +15,26 @@ std::vector<uint64_t> Schedule::order_blocks(uint64_t first, uint64_t last) {
 }
 
 void Schedule::start_block(int num_warps) {
-  warp_ranks_.resize(num_warps);
-  std::iota(warp_ranks_.begin(), warp_ranks_.end(), 0);
-  std::shuffle(warp_ranks_.begin(), warp_ranks_.end(), random_);
+  num_ready_ = 0;
+  queues_.assign(num_warps, {});
+  warp_queues_.assign(num_warps, 0);
+  if (!keeps_warps_together()) return;
+  std::iota(warp_queues_.begin(), warp_queues_.end(), 0);
+  std::shuffle(warp_queues_.begin(), warp_queues_.end(), random_);
+}
+
+void Schedule::add(int thread) {
+  queues_[warp_queues_[thread / kLanes]].push_back(thread);
+  ++num_ready_;
 }
 
 int Schedule::take() {
-  auto chosen = ready_.begin();
-  if (seed_ == 1) {
-    chosen = std::prev(ready_.end());
-  } else if (seed_ > 1 && seed_ % 2 == 0) {
-    chosen += static_cast<std::ptrdiff_t>(random_() % ready_.size());
-  } else if (seed_ > 1) {
-    const auto rank = [this](int thread) { return warp_ranks_[thread / kLanes]; };
-    chosen = std::min_element(ready_.begin(), ready_.end(),
-                              [&](int left, int right) { return rank(left) < rank(right); });
-  }
-  const int thread = *chosen;
-  ready_.erase(chosen);
+  auto& queue = *std::find_if(queues_.begin(), queues_.end(),
+                              [](const auto& candidate) { return !candidate.empty(); });
+  if (seed_ > 1 && seed_ % 2 == 0) std::swap(queue.front(), queue[random_() % queue.size()]);
+  const int thread = seed_ == 1 ? queue.back() : queue.front();
+  seed_ == 1 ? queue.pop_back() : queue.pop_front();
+  --num_ready_;
   return thread;
 }
 

@@ -23,15 +23,20 @@ class Schedule {
   std::vector<uint64_t> order_blocks(uint64_t first, uint64_t last);
 
   void start_block(int num_warps);
-  bool is_empty() const { return ready_.empty(); }
-  void add(int thread) { ready_.push_back(thread); }
+  bool is_empty() const { return num_ready_ == 0; }
+  void add(int thread);
   int take();
 
  private:
+  bool keeps_warps_together() const { return seed_ > 1 && seed_ % 2 == 1; }
+
   uint64_t seed_;
   std::mt19937_64 random_;
-  std::deque<int> ready_;
-  std::vector<int> warp_ranks_;
+  int num_ready_ = 0;
+  // Threads that can go on: those of the first queue before those of the next. A queue for each
+  // warp if warps stay together, else only the first.
+  std::vector<std::deque<int>> queues_;
+  std::vector<int> warp_queues_;  // which queue is a warp's
 };
 
 }  // namespace bertfast::emulation

@@ -62,6 +62,19 @@ __device__ __forceinline__ void store(T* target, const Vector<T, kWidth>& value,
   *reinterpret_cast<Vector<T, kWidth>*>(target) = value;
 }
 
+// A store to global memory, 16 bytes at once. Of what was loaded from shared memory, nvcc would
+// make four stores of `store`, aligned or not.
+template <typename T>
+__device__ __forceinline__ void store_global(T* target,
+                                             const Vector<T, kVectorBytes / sizeof(T)>& value,
+                                             [[maybe_unused]] Location where = Location::here()) {
+#ifdef BERTFAST_EMULATE
+  store(target, value, where);
+#else
+  __stwb(reinterpret_cast<uint4*>(target), *reinterpret_cast<const uint4*>(&value));
+#endif
+}
+
 // The shared memory of the block, as large as the launch asked for. Emulated, it starts as NaN.
 template <typename T>
 __device__ __forceinline__ T* shared_memory() {
@@ -149,6 +162,15 @@ __device__ __forceinline__ void sync_block([[maybe_unused]] Location where = Loc
 #endif
 }
 
+// Orders the memory accesses of the lanes of a warp. All 32 take part.
+__device__ __forceinline__ void sync_warp([[maybe_unused]] Location where = Location::here()) {
+#ifdef BERTFAST_EMULATE
+  emulation::warp_barrier(where);
+#else
+  __syncwarp();
+#endif
+}
+
 // The value of the lane whose number differs in the bits of `lane_mask`. All 32 lanes take part.
 __device__ __forceinline__ float shuffle_xor(float value, int lane_mask,
                                              [[maybe_unused]] Location where = Location::here()) {
@@ -176,13 +198,22 @@ struct LaunchShape {
   size_t smem_bytes = 0;
 };
 
+inline constexpr size_t kDefaultSmemBytes = 48 << 10;  // more has to be asked for
+
 template <typename Params>
 cudaError_t launch_kernel(void (*kernel)(Params), const LaunchShape& shape, const Params& params,
                           cudaStream_t stream) {
 #ifdef BERTFAST_EMULATE
   return emulation::launch(
-      {shape.grid, dim3(shape.block_threads), shape.smem_bytes, [&] { kernel(params); }}, stream);
+      {shape.grid, dim3(shape.block_threads), shape.smem_bytes, [&] { kernel(params); },
+       reinterpret_cast<const void*>(kernel), &params, sizeof(params)},
+      stream);
 #else
+  if (shape.smem_bytes > kDefaultSmemBytes) {
+    const cudaError_t status = cudaFuncSetAttribute(
+        kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(shape.smem_bytes));
+    if (status != cudaSuccess) return status;
+  }
   cudaLaunchConfig_t config = {};
   config.gridDim = shape.grid;
   config.blockDim = dim3(shape.block_threads);

@@ -1,4 +1,5 @@
-// out = LayerNorm(x + residual) * weight + bias, the end of every attention and feed-forward block.
+// out = LayerNorm(x + x_bias + residual) * weight + bias, the end of every attention and
+// feed-forward block.
 #pragma once
 
 #include <driver_types.h>  // cudaError_t, cudaStream_t: CUDA's own, or the emulation's stand-in
@@ -6,11 +7,13 @@
 #include <cstdint>
 
 #include "kernels/dtype.h"
+#include "kernels/limits.h"
 
 namespace bertfast {
 
 struct ResidualLayerNormParams {
   const void* x;         // [T, H]
+  const void* x_bias;    // [H], of the dense layer that made x, or null if x has it already
   const void* residual;  // [T, H], or null for a plain LayerNorm
   const void* weight;    // [H]
   const void* bias;      // [H]
@@ -20,9 +23,6 @@ struct ResidualLayerNormParams {
   float eps;
   DType dtype;  // of every tensor above
 };
-
-// A row has to fit into the registers of one block.
-inline constexpr int kMaxHiddenSize = 8192;
 
 cudaError_t launch_residual_layer_norm(const ResidualLayerNormParams& params, cudaStream_t stream);
 

@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "kernels/intrinsics_bits.cuh"
 #include "tests/one_block.h"
 #include "tests/testing.h"
 
@@ -36,6 +37,37 @@ void test_warps_sum_their_own_lanes() {
   block.expect_runs(warp_sum_kernel);
   for (int i = 0; i < kThreads; ++i) {
     expect(block.out.at(i) == (i < kWarpSize ? 496 : 1520), "the sum of 32 lanes");
+  }
+}
+
+__global__ void ballot_kernel(Buffers buffers) {
+  const uint32_t odd_of_the_first_warp = ballot(threadIdx.x % 2 == 1 && threadIdx.x < kWarpSize);
+  store(buffers.out + threadIdx.x, Vector<float, 1>{odd_of_the_first_warp == 0xaaaaaaaa ? 1.0f
+                                                    : odd_of_the_first_warp == 0        ? 2.0f
+                                                                                        : 3.0f});
+}
+
+void test_ballots_are_of_a_warp() {
+  for (uint64_t seed = 0; seed < 4; ++seed) {
+    OneBlock block(seed);
+    block.expect_runs(ballot_kernel);
+    for (int i = 0; i < kThreads; ++i) expect(block.out.at(i) == (i < kWarpSize ? 1 : 2), "votes");
+  }
+}
+
+__global__ void reverse_warp_kernel(Buffers buffers) {
+  float* slots = shared_memory<float>();
+  const int i = threadIdx.x;
+  store(slots + i, load<1>(buffers.in + i));
+  sync_warp();
+  store(buffers.out + i, load<1>(slots + (i ^ (kWarpSize - 1))));
+}
+
+void test_warp_barrier_orders_memory() {
+  for (uint64_t seed = 0; seed < 6; ++seed) {
+    OneBlock block(seed);
+    block.expect_runs(reverse_warp_kernel);
+    for (int i = 0; i < kThreads; ++i) expect(block.out.at(i) == (i ^ 31), "reversed");
   }
 }
 
@@ -95,7 +127,22 @@ void test_impossible_launches_are_refused() {
   expect(status(dim3(1, 65536), 32, 0) == cudaErrorInvalidConfiguration, "too many rows of blocks");
   expect(status(dim3(1), 0, 0) == cudaErrorInvalidConfiguration, "empty block");
   expect(status(dim3(1), 1025, 0) == cudaErrorInvalidConfiguration, "too many threads");
-  expect(status(dim3(1), 32, 49153) == cudaErrorInvalidConfiguration, "too much shared memory");
+  const size_t too_much = (99 << 10) + 1;
+  expect(status(dim3(1), 32, too_much) == cudaErrorInvalidConfiguration, "too much shared memory");
+}
+
+__global__ void last_shared_byte_kernel(Census census) {
+  constexpr size_t kSmemBytes = 99 << 10;
+  store(shared_memory<int>() + kSmemBytes / sizeof(int) - 1, Vector<int, 1>{1});
+  ++census.counts[0];
+}
+
+void test_shared_memory_goes_to_99_kb() {
+  emulation::Stream stream;
+  int count = 0;
+  const cudaError_t status =
+      launch_kernel(last_shared_byte_kernel, {dim3(1), 1, 99 << 10}, Census{&count}, &stream);
+  expect(status == cudaSuccess && count == 1, stream.error);
 }
 
 }  // namespace
@@ -106,9 +153,12 @@ int main() {
   return run_tests({
       {"a barrier orders memory", test_barrier_orders_memory},
       {"warps sum their own lanes", test_warps_sum_their_own_lanes},
+      {"ballots are of a warp", test_ballots_are_of_a_warp},
+      {"a warp barrier orders memory", test_warp_barrier_orders_memory},
       {"every thread runs once", test_every_thread_runs_once},
       {"shared memory starts as NaN", test_shared_memory_starts_as_nan},
       {"schedules uncover a missing barrier", test_schedules_uncover_a_missing_barrier},
       {"impossible launches are refused", test_impossible_launches_are_refused},
+      {"shared memory goes to 99 KB", test_shared_memory_goes_to_99_kb},
   });
 }

@@ -1,9 +1,9 @@
 #include "kernels/residual_layer_norm.h"
 
-#include <cmath>
 #include <string>
 #include <vector>
 
+#include "tests/layer_norm_reference.h"
 #include "tests/tensor.h"
 #include "tests/testing.h"
 
@@ -22,25 +22,28 @@ struct Problem {
   int64_t num_tokens;
   int hidden_size;
   bool has_residual = true;
+  bool has_x_bias = true;
   uint64_t seed = 0;
   double mean = 0.3;
   std::string misaligned = {};  // the tensor that starts one element off
 
   std::string label() const {
     return to_string(dtype) + ", " + std::to_string(num_tokens) + " x " +
-           std::to_string(hidden_size) + (has_residual ? "" : ", no residual") + ", mean " +
-           std::to_string(mean) + ", seed " + std::to_string(seed);
+           std::to_string(hidden_size) + (has_residual ? "" : ", no residual") +
+           (has_x_bias ? "" : ", no bias of x") + ", mean " + std::to_string(mean) + ", seed " +
+           std::to_string(seed);
   }
 };
 
 struct Run {
   Problem problem;
   Stream stream;
-  Tensor x, residual, weight, bias, out;
+  Tensor x, x_bias, residual, weight, bias, out;
 
   explicit Run(const Problem& p)
       : problem(p),
         x(tensor("x", p.num_tokens)),
+        x_bias(tensor("x_bias", 1)),
         residual(tensor("residual", p.num_tokens)),
         weight(tensor("weight", 1)),
         bias(tensor("bias", 1)),
@@ -50,6 +53,7 @@ struct Run {
     residual.fill_normal(2, 0.0, 0.7);
     weight.fill_normal(3, 1.0, 0.2);
     bias.fill_normal(4, 0.0, 0.3);
+    x_bias.fill_normal(5, -0.2, 0.5);
   }
 
   Tensor tensor(const std::string& name, int64_t num_rows) {
@@ -58,9 +62,16 @@ struct Run {
   }
 
   ResidualLayerNormParams params() {
-    const void* residual_data = problem.has_residual ? residual.data() : nullptr;
-    return {x.data(),           residual_data,       weight.data(), bias.data(),  out.data(),
-            problem.num_tokens, problem.hidden_size, kEps,          problem.dtype};
+    return {x.data(),
+            problem.has_x_bias ? x_bias.data() : nullptr,
+            problem.has_residual ? residual.data() : nullptr,
+            weight.data(),
+            bias.data(),
+            out.data(),
+            problem.num_tokens,
+            problem.hidden_size,
+            kEps,
+            problem.dtype};
   }
 
   void launch(const ResidualLayerNormParams& params) {
@@ -69,23 +80,12 @@ struct Run {
   }
 
   std::vector<double> reference() const {
-    const int size = problem.hidden_size;
-    std::vector<double> want(x.size());
-    for (int64_t start = 0; start < x.size(); start += size) {
-      double mean = 0, variance = 0;
-      for (int64_t i = start; i < start + size; ++i) {
-        want[i] = x.at(i) + (problem.has_residual ? residual.at(i) : 0);
-        mean += want[i] / size;
-      }
-      for (int64_t i = start; i < start + size; ++i) {
-        variance += (want[i] - mean) * (want[i] - mean) / size;
-      }
-      for (int64_t i = start; i < start + size; ++i) {
-        want[i] = (want[i] - mean) / std::sqrt(variance + static_cast<double>(kEps));
-        want[i] = want[i] * weight.at(i - start) + bias.at(i - start);
-      }
+    std::vector<double> sums(x.size());
+    for (int64_t i = 0; i < x.size(); ++i) {
+      sums[i] = x.at(i) + (problem.has_residual ? residual.at(i) : 0) +
+                (problem.has_x_bias ? x_bias.at(i % problem.hidden_size) : 0);
     }
-    return want;
+    return layer_norm_reference(sums, weight, bias, kEps);
   }
 
   void launch_and_check(double float_error = kFloatError) {
@@ -96,26 +96,37 @@ struct Run {
 
 void test_sizes() {
   for (const DType dtype : kDTypes) {
-    for (const int hidden_size : {7, 8, 384, 768, 1000, 1021, 1024, 1025, 1032, 3072}) {
+    for (const int hidden_size :
+         some_of<int>({7, 8, 384, 768, 1000, 1021, 1024, 1025, 1032, 2056, 3072, 4104})) {
       for (const int num_tokens : {1, 2, 5}) {
-        for (const bool has_residual : {true, false}) {
-          Run({dtype, num_tokens, hidden_size, has_residual}).launch_and_check();
-        }
+        Run({dtype, num_tokens, hidden_size}).launch_and_check();
       }
     }
-    // With a residual, the rounding of the sum would be all that is left of a single element.
-    Run({dtype, 3, 1, false}).launch_and_check();
+    // With another addend, the rounding of the sum would be all that is left of a single element.
+    Run({dtype, 3, 1, false, false}).launch_and_check();
     Run({dtype, 67, 64}).launch_and_check();
     Run({dtype, 1, kMaxHiddenSize - 1}).launch_and_check();
     Run({dtype, 1, kMaxHiddenSize}).launch_and_check();
   }
 }
 
+void test_optional_addends() {
+  for (const DType dtype : kDTypes) {
+    for (const int hidden_size : {768, 1021, 3072}) {
+      for (const bool has_residual : {true, false}) {
+        for (const bool has_x_bias : {true, false}) {
+          Run({dtype, 3, hidden_size, has_residual, has_x_bias}).launch_and_check();
+        }
+      }
+    }
+  }
+}
+
 void test_misaligned_tensors() {
   for (const DType dtype : kDTypes) {
-    for (const char* name : {"x", "residual", "weight", "bias", "out"}) {
-      Run({dtype, 3, 768, true, 0, 0.3, name}).launch_and_check();
-      Run({dtype, 3, 2048, true, 0, 0.3, name}).launch_and_check();
+    for (const char* name : {"x", "x_bias", "residual", "weight", "bias", "out"}) {
+      Run({dtype, 3, 768, true, true, 0, 0.3, name}).launch_and_check();
+      Run({dtype, 3, 2048, true, true, 0, 0.3, name}).launch_and_check();
     }
   }
 }
@@ -130,8 +141,8 @@ void test_empty() {
 void test_large_mean() {
   for (const int hidden_size : {384, 768, 1000, 3072}) {
     for (const bool has_residual : {true, false}) {
-      Run({DType::kFloat32, 3, hidden_size, has_residual, 0, 1e4}).launch_and_check(5e-3);
-      Run({DType::kFloat16, 3, hidden_size, has_residual, 0, 1e3}).launch_and_check(5e-3);
+      Run({DType::kFloat32, 3, hidden_size, has_residual, true, 0, 1e4}).launch_and_check(5e-3);
+      Run({DType::kFloat16, 3, hidden_size, has_residual, true, 0, 1e3}).launch_and_check(5e-3);
     }
   }
 }
@@ -143,7 +154,7 @@ void test_schedules() {
       Run first({dtype, 3, hidden_size});
       first.launch_and_check();
       for (uint64_t seed = 1; seed < 6; ++seed) {
-        Run other({dtype, 3, hidden_size, true, seed});
+        Run other({dtype, 3, hidden_size, true, true, seed});
         other.launch_and_check();
         expect(other.out.bytes() == first.out.bytes(), other.problem.label() + ": other bits");
       }
@@ -174,7 +185,7 @@ void test_in_place() {
       Run apart({dtype, 5, hidden_size});
       apart.launch(apart.params());
       for (Tensor Run::* target : {&Run::x, &Run::residual}) {
-        Run in_place({dtype, 5, hidden_size, true, 3});
+        Run in_place({dtype, 5, hidden_size, true, true, 3});
         ResidualLayerNormParams params = in_place.params();
         params.out = (in_place.*target).data();
         in_place.launch(params);
@@ -222,6 +233,7 @@ int main() {
   using namespace bertfast::testing;
   return run_tests({
       {"sizes", test_sizes},
+      {"optional addends", test_optional_addends},
       {"misaligned tensors", test_misaligned_tensors},
       {"empty", test_empty},
       {"large mean", test_large_mean},

@@ -1,6 +1,7 @@
 #include "tests/testing.h"
 
 #include <cstdio>
+#include <cstdlib>
 #include <exception>
 #include <stdexcept>
 
@@ -20,6 +21,8 @@ int run_tests(const std::vector<Test>& tests) {
   std::printf("%zu tests, %d failed\n", tests.size(), num_failed);
   return num_failed == 0 ? 0 : 1;
 }
+
+bool is_brief() { return std::getenv("BERTFAST_TEST_BRIEF") != nullptr; }
 
 void expect(bool condition, const std::string& message, Location where) {
   if (condition) return;

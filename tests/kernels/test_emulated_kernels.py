@@ -1,8 +1,7 @@
-"""The CUDA kernels without a GPU: run on the host by csrc/emulation; compiled by nvcc where there is one."""
+"""The CUDA kernels without a GPU: run on the host by csrc/emulation."""
 
 from __future__ import annotations
 
-import re
 import shutil
 import subprocess
 from collections.abc import Sequence
@@ -12,7 +11,6 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-KERNELS = ("bias_gelu", "residual_layer_norm")
 
 
 def _require(*tools: str) -> None:
@@ -72,7 +70,8 @@ class Bug:
 
     @property
     def test(self) -> str:
-        return f"{self.file.split('.')[0]}_test"
+        kernel = self.file.split(".")[0]
+        return f"{'residual_layer_norm' if kernel == 'layer_norm_row' else kernel}_test"
 
 
 BUGS = (
@@ -96,16 +95,16 @@ BUGS = (
         [("params.inner_size, params.x, ", "params.inner_size, ")],
         "misaligned",
     ),
-    Bug("no barrier", "residual_layer_norm.cuh", [("    sync_block();\n", "")], "nan, not"),
+    Bug("no barrier", "layer_norm_row.cuh", [("    sync_block();\n", "")], "nan, not"),
     Bug(
         "slots used twice",
-        "residual_layer_norm.cuh",
-        [("slots + kWarpsPerRow", "slots")],
+        "layer_norm_row.cuh",
+        [("slots + Layout::kWarpsPerRow", "slots")],
         "FAIL  schedules",
     ),
     Bug(
         "E[x^2] - mean^2",
-        "residual_layer_norm.cuh",
+        "layer_norm_row.cuh",
         [
             ("hidden_size ? value - mean : 0.0f", "hidden_size ? value : 0.0f"),
             ("const float variance = ", "const float variance = -mean * mean + "),
@@ -115,7 +114,7 @@ BUGS = (
     ),
     Bug(
         "half a warp sums",
-        "residual_layer_norm.cuh",
+        "layer_norm_row.cuh",
         [("  value = warp_sum(value);", "  if (threadIdx.x % 2 == 0) value = warp_sum(value);")],
         "deadlock",
     ),
@@ -139,18 +138,3 @@ def test_planted_bug_is_caught(tree: Tree, bug: Bug) -> None:
         path.write_text(right)
     assert done.returncode == 1, done.stdout
     assert bug.complaint in done.stdout
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("architecture", ["sm_80", "sm_90"])
-@pytest.mark.parametrize("kernel", KERNELS)
-def test_device_code_stays_in_registers(kernel: str, architecture: str, tmp_path: Path) -> None:
-    """No instance of a kernel spills a register or has a stack frame."""
-    _require("nvcc", "g++")
-    source = ROOT / "csrc" / "kernels" / f"{kernel}.cu"
-    options = ("-std=c++17", "-O3", f"-arch={architecture}", "-Xptxas=-v", "-Werror=all-warnings")
-    report = _check("nvcc", *options, "-I", ROOT / "csrc", "-cubin", "-o", tmp_path / "out.cubin", source)
-    instances = re.findall(r"Compiling entry function '(\w+)'.*\n.*\n\s*(.+ bytes spill loads)", report)
-    assert len(instances) >= 18, report
-    for name, usage in instances:
-        assert usage == "0 bytes stack frame, 0 bytes spill stores, 0 bytes spill loads", name

@@ -30,6 +30,14 @@ def counts(lengths: list[int] | None) -> Tensor | None:
     return None if lengths is None else torch.tensor(lengths, dtype=torch.int32)
 
 
+def with_strides(value):
+    """The same values at twice the distance, the axes in another order."""
+    if not isinstance(value, torch.Tensor) or value.dim() == 0:
+        return value
+    flipped = value.permute(*reversed(range(value.dim())))
+    return flipped.repeat_interleave(2, 0).permute(*reversed(range(value.dim())))[..., ::2]
+
+
 # Oracles. Each computes in float64 from the values given, which may be rounded to a narrower dtype.
 
 

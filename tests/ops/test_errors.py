@@ -7,65 +7,9 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from ops.cases import OPS, offsets
+from ops.wrong_arguments import WRONG_DTYPES, WRONG_SHAPES
 
 _f32 = torch.float32
-_WRONG_SHAPES = {
-    "bias_gelu": {
-        "x": [(24,), (7, 2, 24)],
-        "bias": [(25,), (1,), (24, 1), ()],
-    },
-    "residual_layer_norm": {
-        "x": [(24,), (7, 1, 24)],
-        "residual": [(6, 24), (1, 24), (7, 25), (24,)],
-        "weight": [(1,), (23,), (24, 1)],
-        "bias": [(1,), (23,), (24, 1)],
-    },
-    "embedding_layer_norm": {
-        "input_ids": [(), (7, 1)],
-        "token_type_ids": [(6,), (1,), (7, 1), ()],
-        "position_ids": [(6,), (1,), (7, 1), ()],
-        "word_embeddings": [(24,)],
-        "token_type_embeddings": [(2, 23), (2, 1), (24,)],
-        "position_embeddings": [(19, 23), (19, 1), (24,)],
-        "weight": [(24, 1), ()],
-        "bias": [(1,), (23,), (24, 1)],
-    },
-    "varlen_attention": {
-        "qkv": [(7, 2, 2, 12), (7, 3, 24), (7, 72)],
-        "cu_seqlens": [(4, 1), ()],
-        "key_lengths": [(2,), (4,), (3, 1)],
-    },
-    "first_token_attention": {
-        "query": [(3, 24), (3, 1, 2, 12)],
-        "key_value": [(7, 3, 2, 12), (7, 2, 1, 12), (7, 2, 2, 11), (7, 48)],
-        "cu_seqlens": [(4, 1), ()],
-        "key_lengths": [(2,), (4,), (3, 1)],
-    },
-}
-_SHAPES = [
-    (op, name, shape)
-    for op, arguments in _WRONG_SHAPES.items()
-    for name, shapes in arguments.items()
-    for shape in shapes
-]
-_WRONG_DTYPES = [
-    ("embedding_layer_norm", "input_ids", torch.int16),
-    ("embedding_layer_norm", "token_type_ids", torch.float32),
-    ("embedding_layer_norm", "position_ids", torch.uint8),
-    ("varlen_attention", "cu_seqlens", torch.int64),
-    ("varlen_attention", "key_lengths", torch.int64),
-    ("first_token_attention", "cu_seqlens", torch.int64),
-    ("first_token_attention", "key_lengths", torch.float32),
-    # Operands of two dtypes: the result's would depend on who computes it.
-    ("bias_gelu", "bias", torch.float64),
-    ("residual_layer_norm", "residual", torch.float64),
-    ("residual_layer_norm", "weight", torch.float64),
-    ("residual_layer_norm", "bias", torch.bfloat16),
-    ("embedding_layer_norm", "token_type_embeddings", torch.float64),
-    ("embedding_layer_norm", "position_embeddings", torch.bfloat16),
-    ("embedding_layer_norm", "weight", torch.float64),
-    ("first_token_attention", "key_value", torch.float64),
-]
 
 
 def _assert_refused(op, name, arguments):
@@ -80,14 +24,14 @@ def _assert_refused(op, name, arguments):
         OPS[op](**fakes)
 
 
-@pytest.mark.parametrize(("op", "name", "shape"), _SHAPES)
+@pytest.mark.parametrize(("op", "name", "shape"), WRONG_SHAPES)
 def test_wrong_shapes(op, name, shape):
     arguments = OPS[op].make(7, _f32)
     arguments[name] = torch.ones(shape, dtype=arguments[name].dtype)
     _assert_refused(op, name, arguments)
 
 
-@pytest.mark.parametrize(("op", "name", "dtype"), _WRONG_DTYPES)
+@pytest.mark.parametrize(("op", "name", "dtype"), WRONG_DTYPES)
 def test_wrong_dtypes(op, name, dtype):
     arguments = OPS[op].make(7, _f32)
     arguments[name] = arguments[name].to(dtype)

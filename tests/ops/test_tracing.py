@@ -7,7 +7,7 @@ import torch
 from torch._dynamo.testing import CompileCounterWithBackend
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from ops.cases import OPS
+from ops.cases import OPS, with_strides
 
 _EACH_OP = pytest.mark.parametrize("op", OPS.values(), ids=OPS)
 
@@ -37,19 +37,11 @@ def test_opcheck_without_key_lengths(name):
     torch.library.opcheck(op.overload, (), {**op.make(7, torch.float32), "key_lengths": None})
 
 
-def _with_strides(value):
-    """The same values at twice the distance, the axes in another order."""
-    if not isinstance(value, torch.Tensor) or value.dim() == 0:
-        return value
-    flipped = value.permute(*reversed(range(value.dim())))
-    return flipped.repeat_interleave(2, 0).permute(*reversed(range(value.dim())))[..., ::2]
-
-
 @_EACH_OP
 def test_any_strides(op):
     """What is not contiguous is read where it is, and the result is what the fake says: contiguous."""
     arguments = op.make(7, torch.float64)
-    strided = {name: _with_strides(value) for name, value in arguments.items()}
+    strided = {name: with_strides(value) for name, value in arguments.items()}
     assert not any(isinstance(v, torch.Tensor) and v.dim() > 1 and v.is_contiguous() for v in strided.values())
     expected, actual = op(**arguments), op(**strided)
     torch.testing.assert_close(actual, expected, rtol=1e-14, atol=1e-14)

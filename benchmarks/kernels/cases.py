@@ -1,0 +1,152 @@
+"""The kernels at BERT-base: how much each has to do, and how its launcher is called."""
+
+from __future__ import annotations
+
+from work import Case, Shape, Work
+
+_ID_BYTES = 8
+# Some place that is aligned; nothing is read from it.
+_SOMEWHERE = 1 << 20
+
+
+def _pointers(*names: str) -> dict[str, int]:
+    return dict.fromkeys(names, _SOMEWHERE)
+
+
+def _layer_norms(shape: Shape) -> list[Case]:
+    t, h, e = shape.tokens, shape.hidden, shape.element_bytes
+    row_params = {"num_tokens": t, "hidden_size": h, "eps": 1e-12, "dtype": shape.dtype}
+    embedding = Case(
+        "embedding_layer_norm",
+        "embedding_layer_norm",
+        shape,
+        "T·H·e + (S + 4)·H·e + 4·T·8",
+        "T·H·e",
+        "10·T·H",
+        Work(t * h * e + (shape.length + 4) * h * e + 4 * t * _ID_BYTES, t * h * e, 10 * t * h, special_ops=t),
+        {
+            **_pointers("indices", "word_ids", "token_type_ids", "position_ids", "word_embeddings"),
+            **_pointers("token_type_embeddings", "position_embeddings", "weight", "bias", "out", "out_of_range"),
+            **row_params,
+            "num_words": 30522,
+            "num_token_types": 2,
+            "num_positions": 512,
+            "padded_len": shape.length,
+            "id_dtype": 1,
+        },
+    )
+    residual = Case(
+        "residual_layer_norm",
+        "residual_layer_norm",
+        shape,
+        "2·T·H·e + 3·H·e",
+        "T·H·e",
+        "10·T·H",
+        Work(2 * t * h * e + 3 * h * e, t * h * e, 10 * t * h, special_ops=t),
+        {**_pointers("x", "x_bias", "residual", "weight", "bias", "out"), **row_params},
+    )
+    return [embedding, residual]
+
+
+def _bias_gelu(shape: Shape) -> Case:
+    t, i, e = shape.tokens, shape.inner, shape.element_bytes
+    return Case(
+        "bias_gelu (erf)",
+        "bias_gelu",
+        shape,
+        "T·I·e + I·e",
+        "T·I·e",
+        "23·T·I, T·I exp2",
+        Work(t * i * e + i * e, t * i * e, 23 * t * i, special_ops=t * i),
+        {**_pointers("x", "bias", "out"), "num_tokens": t, "inner_size": i, "dtype": shape.dtype, "activation": 0},
+    )
+
+
+def _attention(name: str, shape: Shape) -> Case:
+    t, s, h, n, e = shape.tokens, shape.length, shape.hidden, shape.heads, shape.element_bytes
+    products, softmax, exponents = 4 * s * t * h, 3 * s * t * n, s * t * n
+    is_exact = shape.element_bytes == 4
+    return Case(
+        name,
+        "varlen_attention",
+        shape,
+        "3·T·H·e + 4·(B + 1)",
+        "T·H·e",
+        "4·S·T·H" + (" + " if is_exact else " on tensor cores, ") + "3·S·T·N, S·T·N exp2",
+        Work(
+            3 * t * h * e + 4 * (shape.batch + 1),
+            t * h * e,
+            softmax + (products if is_exact else 0),
+            0 if is_exact else products,
+            exponents,
+        ),
+        {
+            **_pointers("qkv", "cu_seqlens", "out"),
+            "key_lengths": None,
+            "num_tokens": t,
+            "num_sequences": shape.batch,
+            "num_heads": n,
+            "head_size": h // n,
+            "max_seqlen": s,
+            "scale": 0.125,
+            "compute_capability": 0,
+            "dtype": shape.dtype,
+        },
+    )
+
+
+def _padding(shape: Shape) -> list[Case]:
+    t, b, h, e = shape.tokens, shape.batch, shape.hidden, shape.element_bytes
+    unpad = Case(
+        "unpad_input",
+        "unpad_input",
+        shape,
+        "2·B·S·8",
+        "B·S·8 + 16·B",
+        "-",
+        Work(2 * t * _ID_BYTES, t * _ID_BYTES + 16 * b),
+        {
+            **_pointers("attention_mask", "input_ids", "indices", "cu_seqlens", "key_lengths", "first_rows", "counts"),
+            "pad_token_id": 0,
+            "batch_size": b,
+            "padded_len": shape.length,
+            "mask_dtype": 4,
+            "mask_reading": 0,
+            "model_dtype": shape.dtype,
+            "id_dtype": 1,
+        },
+    )
+    pad = Case(
+        "pad_input",
+        "pad_input",
+        shape,
+        "T·H·e + B·S·8",
+        "B·S·H·e",
+        "-",
+        Work(t * h * e + t * _ID_BYTES, t * h * e),
+        {**_pointers("x", "indices", "num_tokens", "out"), "num_indices": t, "hidden_size": h, "dtype": shape.dtype},
+    )
+    first = Case(
+        "gather_first",
+        "gather_first",
+        shape,
+        "B·H·e + 8·B",
+        "B·H·e",
+        "-",
+        Work(b * h * e + 8 * b, b * h * e),
+        {**_pointers("x", "first_rows", "out"), "batch_size": b, "hidden_size": h, "dtype": shape.dtype},
+    )
+    return [unpad, pad, first]
+
+
+def cases() -> list[Case]:
+    """All kernels at BERT-base B32 S128, and the attention's other ways at shapes that take them."""
+    base = Shape()
+    return [
+        *_layer_norms(base),
+        _bias_gelu(base),
+        _attention("varlen_attention, short", base),
+        _attention("varlen_attention, flash", Shape(batch=8, length=512)),
+        _attention("varlen_attention, exact", Shape(element_bytes=4)),
+        *_padding(base),
+    ]

@@ -1,0 +1,74 @@
+// How attention masks are read. bertfast/compat.py says which reading is whose.
+#pragma once
+
+#include <cstdint>
+
+#include "kernels/dtype.h"
+
+namespace bertfast {
+
+enum class MaskDType { kBool, kUInt8, kInt8, kInt32, kInt64, kFloat32, kFloat16, kBFloat16 };
+
+// When a mask attends to a position:
+enum class MaskReading {
+  kNonzero,  // its element is not 0; NaN is not
+  kOne,      // its element, rounded to the model's dtype, is 1
+};
+
+// Either is a question to the bits of the element, taken as an unsigned number of its width: are
+// the kept ones within first and last? So kernels know widths only, and no types.
+struct MaskTest {
+  uint64_t kept_bits;
+  uint64_t first;
+  uint64_t last;
+};
+
+inline int mask_bytes(MaskDType dtype) {
+  switch (dtype) {
+    case MaskDType::kBool:
+    case MaskDType::kUInt8:
+    case MaskDType::kInt8:
+      return 1;
+    case MaskDType::kFloat16:
+    case MaskDType::kBFloat16:
+      return 2;
+    case MaskDType::kInt32:
+    case MaskDType::kFloat32:
+      return 4;
+    case MaskDType::kInt64:
+      return 8;
+  }
+  return 0;
+}
+
+// Stored bits of the significand; 0 for the types that have none.
+inline int fraction_bits(MaskDType dtype) {
+  if (dtype == MaskDType::kFloat32) return 23;
+  if (dtype == MaskDType::kFloat16) return 10;
+  return dtype == MaskDType::kBFloat16 ? 7 : 0;
+}
+
+inline int fraction_bits(DType dtype) {
+  if (dtype == DType::kFloat32) return 23;
+  return dtype == DType::kFloat16 ? 10 : 7;
+}
+
+inline MaskTest mask_test(MaskDType dtype, MaskReading reading, DType model_dtype) {
+  const uint64_t all_bits = ~uint64_t{0} >> (64 - 8 * mask_bytes(dtype));
+  const bool is_float = fraction_bits(dtype) > 0;
+  if (reading == MaskReading::kNonzero || dtype == MaskDType::kBool) {
+    return {is_float ? all_bits >> 1 : all_bits, 1, all_bits};  // -0.0 is 0, too
+  }
+  if (!is_float) return {all_bits, 1, 1};
+  // The numbers that round to 1 stand around it: those up to half a step of the model's dtype away,
+  // the two at half a step included, since 1 is even. Below 1 both dtypes halve their steps.
+  const uint64_t one_float32 = 0x3f800000;
+  const uint64_t one = dtype == MaskDType::kFloat32    ? one_float32
+                       : dtype == MaskDType::kBFloat16 ? one_float32 >> 16
+                                                       : 0x3c00;
+  const int dropped_bits = fraction_bits(dtype) - fraction_bits(model_dtype);
+  const uint64_t half_step = dropped_bits > 0 ? uint64_t{1} << (dropped_bits - 1) : 0;
+  return {all_bits, one - half_step, one + half_step};
+}
+
+}  // namespace bertfast

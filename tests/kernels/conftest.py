@@ -1,0 +1,75 @@
+"""Fixtures of the kernels' tests. What they need is looked for first; where it is missing they skip."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from kernels.device.compiler import DeviceCode, compile_device_code
+from kernels.device.instances import Instance
+from kernels.device.resources import ResourceTable, read_resources
+from kernels.device.sass import disassemble
+from kernels.device.tools import MissingTool
+from kernels.device_runs import DeviceRuns
+from kernels.emulated_ops import load
+from kernels.launches import build_launchers
+
+
+@pytest.fixture(scope="session")
+def device_code() -> list[DeviceCode]:
+    """All kernels, compiled for all architectures."""
+    try:
+        return compile_device_code()
+    except MissingTool as missing:
+        pytest.skip(str(missing))
+
+
+@pytest.fixture(scope="session")
+def emulated_library() -> Any:
+    """``torch.ops.bertfast_emulated``."""
+    try:
+        return load()
+    except MissingTool as missing:
+        pytest.skip(str(missing))
+
+
+@pytest.fixture
+def emulated(emulated_library: Any) -> Iterator[Any]:
+    """The same; the schedule and the compute capability that a test sets end with it."""
+    yield emulated_library
+    emulated_library.set_schedule_seed(0)
+    emulated_library.set_compute_capability(80)
+
+
+@pytest.fixture(scope="session")
+def resources(device_code: list[DeviceCode]) -> ResourceTable:
+    """What ptxas says of each instance."""
+    try:
+        return read_resources(device_code)
+    except MissingTool as missing:
+        pytest.skip(str(missing))
+
+
+@pytest.fixture(scope="session")
+def instances(device_code: list[DeviceCode]) -> list[Instance]:
+    """The machine code of each instance."""
+    try:
+        return [
+            Instance(name, code.architecture, instructions)
+            for code in device_code
+            for name, instructions in disassemble(code).items()
+        ]
+    except MissingTool as missing:
+        pytest.skip(str(missing))
+
+
+@pytest.fixture(scope="session")
+def runs(device_code: list[DeviceCode]) -> DeviceRuns:
+    """Launchers whose launches are emulated and interpreted."""
+    try:
+        launchers = build_launchers()
+    except MissingTool as missing:
+        pytest.skip(str(missing))
+    return DeviceRuns(launchers, device_code)

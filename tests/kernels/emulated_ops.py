@@ -1,0 +1,25 @@
+"""The emulated kernels as ``torch.ops.bertfast_emulated.*``, built when first asked for."""
+
+from __future__ import annotations
+
+import importlib
+from functools import cache
+from typing import Any
+
+import torch
+
+from kernels.host_build import build_on_host
+
+# Those of csrc/bindings/schema.cpp, each with the schema and the fake of bertfast/ops/<op>.py.
+KERNEL_OPS = ("bias_gelu", "embedding_layer_norm", "residual_layer_norm", "varlen_attention")
+
+
+@cache
+def load() -> Any:
+    """``torch.ops.bertfast_emulated``, with the fakes of ``torch.ops.bertfast``. Raises MissingTool."""
+    where = f"-DBERTFAST_TORCH={torch.__path__[0]}"
+    build = build_on_host("emulated-ops", "bertfast_emulated_ops", where, key=torch.__version__)
+    torch.ops.load_library(build / "csrc" / "bindings" / "libbertfast_emulated_ops.so")
+    for name in KERNEL_OPS:
+        torch.library.register_fake(f"bertfast_emulated::{name}", importlib.import_module(f"bertfast.ops.{name}")._fake)
+    return torch.ops.bertfast_emulated

@@ -1,0 +1,29 @@
+"""Builds of the emulated kernels, kept in ``build/``: inside of each only what has changed is compiled again."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import shutil
+from pathlib import Path
+
+from kernels.device.tools import MissingTool, run
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def build_on_host(name: str, target: str, *options: str, key: str = "") -> Path:
+    """The directory of an up-to-date build, one for each name, compiler, set of options and key."""
+    missing = [tool for tool in ("cmake", "g++") if shutil.which(tool) is None]
+    if missing:
+        raise MissingTool(f"needs {' and '.join(missing)} on the PATH")
+    generator = ["-G", "Ninja"] if shutil.which("ninja") else []
+    configure = ["-DBERTFAST_DEVICE_KERNELS=OFF", "-DCMAKE_CXX_COMPILER=g++", *generator, *options]
+    identity = f"{ROOT} {configure} {key} {run('g++', '--version')}"
+    directory = ROOT / "build" / f"{name}-{hashlib.sha256(identity.encode()).hexdigest()[:12]}"
+    directory.mkdir(parents=True, exist_ok=True)
+    with (directory / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        run("cmake", "-S", ROOT, "-B", directory, *configure)
+        run("cmake", "--build", directory, "--target", target, "--parallel", "2")
+    return directory
