@@ -33,12 +33,14 @@ if TYPE_CHECKING:
         BertLMHeadModel,
         BertModel,
     )
+    from bertfast.models.pipelines import pipeline
     from bertfast.reporting import STATS, stats
 
 # Name -> the module it is served from, imported when the name is first used.
 _HOMES = {
     "accelerate": "models.accelerate",
     "explain": "models.accelerate",
+    "pipeline": "models.pipelines",
     "install": "models.accelerate",
     "restore": "models.accelerate",
     "uninstall": "models.accelerate",
@@ -84,6 +86,7 @@ __all__ = [
     "accelerate",
     "explain",
     "install",
+    "pipeline",
     "restore",
     "stats",
     "uninstall",
@@ -95,6 +98,10 @@ def __getattr__(name: str) -> Any:
         return getattr(importlib.import_module(f"bertfast.{_HOMES[name]}"), name)
     if name.startswith("_"):
         raise AttributeError(f"module 'bertfast' has no attribute {name!r}")
+    if name.startswith("AutoModel"):
+        auto = importlib.import_module("bertfast.models.auto")
+        if auto.is_auto_model(name):
+            return auto.auto_model_class(name)
     if "Tokenizer" in name:
         tokenizers = importlib.import_module("bertfast.models.tokenizers")
         if tokenizers.is_tokenizer(name):
@@ -106,4 +113,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *_HOMES])
+    return sorted(__all__)

@@ -32,6 +32,12 @@ def unusual_mask(mask: Tensor, dtype: torch.dtype, attention: str) -> str | None
     return "attention_mask values above 1" if bool((mask.to(dtype) > 1).any()) else None
 
 
+def warn_of_missing_mask(model: Any, input_ids: Tensor) -> None:
+    """4.57 says so, once, when ids end in padding and there is no mask."""
+    if not TRANSFORMERS_5:
+        model.warn_if_padding_and_no_attention_mask(input_ids, None)
+
+
 def default_token_types(max_positions: int) -> int | None:
     """How many tokens have a default token type; None for any number. 4.57 cuts them from a buffer of that size."""
     return None if TRANSFORMERS_5 else max_positions

@@ -119,6 +119,8 @@ class Engine:
             )
             weights = prepared.weights
             inputs = check_inputs(arguments, weights.spec, weights.embeddings.word.device)
+            if inputs.input_ids is not None and inputs.attention_mask is None:
+                compat.warn_of_missing_mask(model, inputs.input_ids)
             unseen = first_token_only or reads is Reads.TOKENS
             drop = self.options.drops_padding(unseen)
             attention = model.config._attn_implementation
@@ -162,7 +164,7 @@ class Engine:
         if new and self.options.on_fallback == "log":
             # Fine-tuning is no surprise; anything else the user will want to know.
             level = logging.INFO if reason.startswith("training") else logging.WARNING
-            logger.log(level, "%s runs stock transformers: %s", type(model).__name__, reason)
+            logger.log(level, "bertfast: %s runs stock transformers: %s", type(model).__name__, reason)
 
     def _record(self, call: Call) -> bool:
         self.last = call
@@ -203,7 +205,7 @@ class Engine:
         if spare > 0:
             self._said_padding = True
             logger.warning(
-                "computing %d padding tokens of %d (%.0f %%), because the outputs there can be seen; "
+                "bertfast: computing %d padding tokens of %d (%.0f %%), because the outputs there can be seen; "
                 "if you do not read them, bertfast.accelerate(model, pad_outputs='zero') drops them",
                 spare,
                 computed,

@@ -116,16 +116,19 @@ def inspect_model(model: nn.Module) -> tuple[EncoderSpec, Snapshot]:
         for name, module in model.named_modules(remove_duplicate=False)
         if name and name.split(".", 1)[0] != "pooler"
     }
-    for name in expected.keys() ^ modules.keys():
-        raise Refused(f"{name}: {'missing' if name in expected else 'unexpected'} module")
     for name, module in modules.items():
-        allowed = expected[name]
+        allowed = expected.get(name)
+        if allowed is None:
+            raise Refused(f"{name}: unexpected module, a {_kind(module)}")
         if type(module) not in (allowed if isinstance(allowed, tuple) else (allowed,)):
-            raise Refused(f"{name} is a {type(module).__name__}")
+            raise Refused(f"{name} is a {_kind(module)}")
         if "forward" in module.__dict__:
             raise Refused(f"{name}.forward has been replaced")
         if any(not _is_inert(hook) for kind in HOOKS for hook in module.__dict__[kind].values()):
             raise Refused(f"a hook on {name}")
+    for name in expected:
+        if name not in modules:
+            raise Refused(f"{name}: missing module")
     _check_parameters(model)
     spec = family.describe(model)
     parameters = {name: model.get_parameter(name) for name in family.parameter_names(spec).values()}
@@ -146,6 +149,12 @@ def _check_parameters(model: Any) -> None:
             raise Refused(f"{name} is {parameter.layout}")
         if parameter.dim() == 2 and not (parameter.is_contiguous() or parameter.t().is_contiguous()):
             raise Refused(f"{name} has strides {parameter.stride()}")
+
+
+def _kind(module: nn.Module) -> str:
+    """A quantised or adapted layer is often called Linear, too: only its home tells."""
+    kind = type(module)
+    return f"{kind.__module__}.{kind.__qualname__}"
 
 
 def _is_inert(hook: Any) -> bool:

@@ -115,6 +115,6 @@ def _check_range(name: str, ids: Tensor | None, limit: int, table: str) -> None:
     low, high = (int(bound) for bound in torch.aminmax(ids))
     if low < 0 or high >= limit:
         raise InputRangeError(
-            f"{name}: found {low if low < 0 else high}, but {table} of this model go from 0 to {limit - 1}; "
+            f"{name}: found {low if low < 0 else high}, but the ids of {table} of this model go from 0 to {limit - 1}; "
             "is this the model's own tokenizer?"
         )

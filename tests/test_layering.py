@@ -18,6 +18,8 @@ _PACKAGE = Path(bertfast.__file__).parent
 _LAYERS = (
     ("cli.",),
     ("__init__",),
+    ("models.pipelines",),
+    ("models.auto",),
     ("models.accelerate",),
     ("models.sentence_transformers",),
     ("models.bert", "models.tokenizers", "models.__init__"),

@@ -57,6 +57,11 @@ def accelerate(model: T, *, pad_outputs: str = "auto", on_fallback: str = "log")
     return model
 
 
+def holds_encoder(root: nn.Module) -> bool:
+    """Whether there is an encoder inside ``root`` that `accelerate` knows."""
+    return any(type(module) in (hf.BertModel, BertModel) for module in root.modules())
+
+
 def restore(model: T) -> T:
     """Undo `accelerate`, in place: every encoder inside ``model`` is transformers' own class again."""
     for module in _root(model).modules():

@@ -1,0 +1,48 @@
+"""transformers' ways to get a model without naming its class: what they give is accelerated if it holds a BERT."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import transformers
+from torch import nn
+
+from bertfast.models.accelerate import accelerate, holds_encoder
+
+_classes: dict[type, type] = {}
+
+
+class _Accelerates:
+    """``from_pretrained`` and ``from_config`` as transformers' own, accelerated."""
+
+    _stock: Any
+
+    @classmethod
+    def from_pretrained(cls, *args: Any, **kwargs: Any) -> Any:
+        """As transformers' own."""
+        return accelerated(cls._stock.from_pretrained(*args, **kwargs))
+
+    @classmethod
+    def from_config(cls, *args: Any, **kwargs: Any) -> Any:
+        """As transformers' own."""
+        return accelerated(cls._stock.from_config(*args, **kwargs))
+
+
+def is_auto_model(name: str) -> bool:
+    """Whether transformers has a class of this name that picks a model's class."""
+    return name.startswith("AutoModel") and inspect.isclass(getattr(transformers, name, None))
+
+
+def auto_model_class(name: str) -> type:
+    """transformers' class ``name``, giving accelerated models."""
+    stock = getattr(transformers, name)
+    if stock not in _classes:
+        body = {"__module__": __name__, "__qualname__": name, "__doc__": stock.__doc__, "_stock": stock}
+        _classes[stock] = type(name, (_Accelerates, stock), body)
+    return _classes[stock]
+
+
+def accelerated(model: Any) -> Any:
+    """``model``, accelerated if it holds an encoder that can be."""
+    return accelerate(model) if isinstance(model, nn.Module) and holds_encoder(model) else model
