@@ -49,11 +49,13 @@ struct Run {
   }
 
   void launch(const PadInputParams& params) {
-    expect(launch_pad_input(params, &stream) == cudaSuccess, label() + ": " + stream.error);
+    const cudaError_t status = launch_pad_input(params, &stream);
+    expect(status == cudaSuccess, label() + ": " + stream.error);
   }
 
   void launch(const GatherFirstParams& params) {
-    expect(launch_gather_first(params, &stream) == cudaSuccess, label() + ": " + stream.error);
+    const cudaError_t status = launch_gather_first(params, &stream);
+    expect(status == cudaSuccess, label() + ": " + stream.error);
   }
 
   // Row `out_row` of out is row `x_row` of x; zeros if that is negative.

@@ -4,12 +4,15 @@
 #include <cstdlib>
 #include <exception>
 #include <stdexcept>
+#include <string_view>
 
 namespace bertfast::testing {
 
 int run_tests(const std::vector<Test>& tests) {
+  const char* only = std::getenv("BERTFAST_TEST");
   int num_failed = 0;
   for (const Test& test : tests) {
+    if (only != nullptr && std::string_view(only) != test.name) continue;
     try {
       test.run();
       std::printf("ok    %s\n", test.name);

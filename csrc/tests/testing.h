@@ -17,7 +17,8 @@ struct Test {
   std::function<void()> run;
 };
 
-// Runs them all and reports each. The exit status of the program: 0 if none has failed.
+// Runs them all, or the one that the environment names in BERTFAST_TEST, and reports each. The exit
+// status of the program: 0 if none has failed.
 int run_tests(const std::vector<Test>& tests);
 
 // Whether the environment has BERTFAST_TEST_BRIEF: under a sanitizer a test takes ten times as

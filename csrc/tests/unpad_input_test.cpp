@@ -47,7 +47,7 @@ void write(std::vector<unsigned char>& bytes, int64_t i, T value) {
   std::memcpy(bytes.data() + i * sizeof(T), &value, sizeof(T));
 }
 
-void write_mask(std::vector<unsigned char>& bytes, int64_t i, MaskDType dtype, int value) {
+void write_mask(std::vector<unsigned char>& bytes, int64_t i, MaskDType dtype, double value) {
   const auto number = static_cast<float>(value);
   if (dtype == MaskDType::kBool) write<uint8_t>(bytes, i, value != 0);
   if (dtype == MaskDType::kUInt8) write<uint8_t>(bytes, i, value);
@@ -103,15 +103,23 @@ struct Run {
     stream.schedule_seed = p.seed;
     stream.memory.add(mask_bytes.data(), mask_bytes.size(), "attention_mask");
     for (int64_t i = 0; i < num_places; ++i) {
-      // Where only 1 attends, 2 does not.
-      const int hidden =
-          p.mask_reading == MaskReading::kOne && i % 3 == 0 && p.mask_dtype != MaskDType::kBool ? 2
-                                                                                                : 0;
-      write_mask(mask_bytes, i, p.mask_dtype, batch.attended[i] ? 1 : hidden);
+      write_mask(mask_bytes, i, p.mask_dtype, batch.attended[i] ? key_value(i) : hidden_value(i));
       narrow_ids[i] = batch.is_pad[i] ? kPad : 10;
       // An id whose lower half is the pad token is none.
       wide_ids[i] = batch.is_pad[i] ? kPad : (int64_t{1} << 32) + kPad;
     }
+  }
+
+  // Where 1 attends, so does what float16 rounds to it.
+  double key_value(int64_t i) const {
+    const bool is_one = problem.mask_reading == MaskReading::kOne;
+    return is_one && i % 5 == 0 ? 1 + 0x1p-12 : 1;
+  }
+
+  // Where only 1 attends, 2 does not. Where all but 0 attends, -0.0 does not.
+  double hidden_value(int64_t i) const {
+    if (i % 3 != 0 || problem.mask_dtype == MaskDType::kBool) return 0;
+    return problem.mask_reading == MaskReading::kOne ? 2 : -0.0;
   }
 
   UnpadInputParams params() {

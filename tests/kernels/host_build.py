@@ -5,11 +5,13 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import shutil
+import tempfile
 from pathlib import Path
 
 from kernels.device.tools import MissingTool, run
 
 ROOT = Path(__file__).resolve().parents[2]
+_OPTIMIZE = "-DCMAKE_CXX_FLAGS_RELEASE=-O1"
 
 
 def build_on_host(name: str, target: str, *options: str, key: str = "") -> Path:
@@ -27,3 +29,22 @@ def build_on_host(name: str, target: str, *options: str, key: str = "") -> Path:
         run("cmake", "-S", ROOT, "-B", directory, *configure)
         run("cmake", "--build", directory, "--target", target, "--parallel", "2")
     return directory
+
+
+def build_emulated() -> Path:
+    """The emulated kernels and their C++ tests."""
+    return build_on_host("emulated", "all", _OPTIMIZE)
+
+
+def build_sanitized(name: str) -> Path:
+    """The same with a sanitizer, as ``-fsanitize`` names it."""
+    with tempfile.TemporaryDirectory() as directory:
+        program = Path(directory) / "empty.cpp"
+        program.write_text("int main() {}")
+        try:
+            run("g++", f"-fsanitize={name}", program, "-o", program.with_suffix(""))
+        except FileNotFoundError as error:
+            raise MissingTool("needs g++ on the PATH") from error
+        except RuntimeError as error:
+            raise MissingTool(f"needs a g++ that has -fsanitize={name}") from error
+    return build_on_host(f"sanitized-{name.split(',')[0]}", "all", f"-DBERTFAST_SANITIZE={name}", _OPTIMIZE)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from kernels.device.tools import MissingTool
-from kernels.host_build import ROOT, build_on_host
+from kernels.host_build import ROOT, build_sanitized
 
 pytestmark = pytest.mark.slow
 
@@ -27,40 +27,23 @@ def _run(*command: str | Path) -> subprocess.CompletedProcess[str]:
     )
 
 
-def _require_sanitizer(name: str, directory: Path) -> None:
-    program = directory / "empty.cpp"
-    program.write_text("int main() {}")
-    try:
-        done = _run("g++", f"-fsanitize={name}", program, "-o", directory / "empty")
-    except FileNotFoundError as error:
-        raise MissingTool("needs g++ on the PATH") from error
-    if done.returncode != 0:
-        raise MissingTool(f"needs a g++ that has -fsanitize={name}")
-
-
-def _build(name: str, directory: Path) -> Path:
-    _require_sanitizer(name, directory)
-    options = (f"-DBERTFAST_SANITIZE={name}", "-DCMAKE_CXX_FLAGS_RELEASE=-O1")
-    return build_on_host(f"sanitized-{name.split(',')[0]}", "all", *options)
-
-
 @pytest.fixture(scope="module")
-def address(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def address() -> Path:
     """A build with AddressSanitizer and UndefinedBehaviorSanitizer."""
     try:
-        return _build("address,undefined", tmp_path_factory.mktemp("address"))
+        return build_sanitized("address,undefined")
     except MissingTool as missing:
         pytest.skip(str(missing))
 
 
 @pytest.fixture(scope="module")
-def thread(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def thread() -> Path:
     """A build with ThreadSanitizer."""
     # Its shadow memory has no room for addresses as random as Linux makes them.
     if shutil.which("setarch") is None or _run("setarch", "-R", "true").returncode != 0:
         pytest.skip("needs setarch -R, which switches address randomization off, and the right to do so")
     try:
-        return _build("thread", tmp_path_factory.mktemp("thread"))
+        return build_sanitized("thread")
     except MissingTool as missing:
         pytest.skip(str(missing))
 
