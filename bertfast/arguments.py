@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from bertfast import compat
+
 # Arguments that change nothing in an encoder; the Trainer and sentence-transformers send the last three.
 _IGNORED = ("use_cache", "return_dict", "num_items_in_batch", "sentence_embedding", "token_embeddings")
 _SERVED = (
@@ -27,10 +29,9 @@ def argument_reason(model: Any, arguments: Mapping[str, Any]) -> str | None:
     for name, value in arguments.items():
         if value is not None and name not in _SERVED and name not in _IGNORED:
             return name
-    attentions = arguments.get("output_attentions")
-    if model.config.output_attentions if attentions is None else attentions:
+    if compat.chosen(arguments, "output_attentions", model.config.output_attentions):
         return "output_attentions"
-    if not isinstance(hidden_states_wanted(model, arguments), bool):
+    if not isinstance(hidden_states_wanted(model, arguments), bool | None):
         return "selected output_hidden_states"
     for name in (*_IDS, "attention_mask", "inputs_embeds"):
         value = arguments.get(name)
@@ -43,8 +44,7 @@ def argument_reason(model: Any, arguments: Mapping[str, Any]) -> str | None:
 
 def hidden_states_wanted(model: Any, arguments: Mapping[str, Any]) -> Any:
     """The call's ``output_hidden_states``, else the config's; transformers 5 also takes layer indices."""
-    wanted = arguments.get("output_hidden_states")
-    return model.config.output_hidden_states if wanted is None else wanted
+    return compat.chosen(arguments, "output_hidden_states", model.config.output_hidden_states)
 
 
 def _tensor_reason(name: str, value: Tensor) -> str | None:

@@ -94,7 +94,10 @@ class _StockBackward(torch.autograd.Function):
             # Differentiating with respect to views keeps hooks on the inputs for the outer graph, where they run once.
             stand_ins = [tensor.view_as(tensor) for tensor in inputs]
             outputs = stock.outputs(dict(zip(ctx.names, stand_ins, strict=True)))
-            pairs = [(o, g) for o, g in zip(outputs, gradients, strict=True) if g is not None]
+            # An output that depends on nothing that is trained has no gradient to give.
+            pairs = [(o, g) for o, g in zip(outputs, gradients, strict=True) if g is not None and o.requires_grad]
+            if not pairs:
+                return (None,) * (3 + len(inputs))
             if stock.visible is not None:
                 pairs = [(o, g * stock.visible) for o, g in pairs]
             found = torch.autograd.grad(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -29,7 +30,7 @@ def unusual_mask(mask: Tensor, dtype: torch.dtype, attention: str) -> str | None
     """
     if TRANSFORMERS_5 or attention != "eager" or mask.dtype == torch.bool:
         return None
-    return "attention_mask values above 1" if bool((mask.to(dtype) > 1).any()) else None
+    return None if bool((mask.to(dtype) <= 1).all()) else "attention_mask values above 1"
 
 
 def warn_of_missing_mask(model: Any, input_ids: Tensor) -> None:
@@ -53,11 +54,18 @@ def register_recordable(model_class: type) -> None:
     dict.__setitem__(_CAN_RECORD_REGISTRY, str(model_class), getattr(model_class, "_can_record_outputs", None))
 
 
-def wants_tuple(config: Any, return_dict: bool | None) -> bool:
+def chosen(arguments: Mapping[str, Any], name: str, default: Any) -> Any:
+    """An argument of a call, or the config's ``default``: which 4.57 also takes for None, 5.x only for nothing."""
+    if TRANSFORMERS_5:
+        return arguments.get(name, default)
+    value = arguments.get(name)
+    return default if value is None else value
+
+
+def wants_tuple(config: Any, arguments: Mapping[str, Any]) -> bool:
     """Whether the caller asked for a tuple rather than a ModelOutput."""
-    if return_dict is not None:
-        return not return_dict
-    return not (config.return_dict if TRANSFORMERS_5 else config.use_return_dict)
+    wanted = chosen(arguments, "return_dict", config.return_dict if TRANSFORMERS_5 else config.use_return_dict)
+    return wanted is not None and not wanted
 
 
 def model_output(

@@ -56,7 +56,7 @@ class Engine:
         self.counts: Counter[str] = Counter()
         self.last: Call | None = None
         self._prepared: _Prepared | None = None
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._said_padding = False
         self._owner: weakref.ref[nn.Module] | None = None
 
@@ -114,6 +114,8 @@ class Engine:
         try:
             prepared = self.admit(model, arguments)
             wants_states = bool(hidden_states_wanted(model, arguments))
+            if wants_states and torch.is_grad_enabled() and any(p.requires_grad for p in model.parameters()):
+                raise Refused("output_hidden_states with gradients")
             first_token_only = (
                 reads is Reads.FIRST_TOKEN and not wants_states and family.reads_first_token(model.pooler)
             )
@@ -139,6 +141,8 @@ class Engine:
             visible = None if layout.computed is None or first_token_only else layout.computed.unsqueeze(2)
             mask = inputs.attention_mask
             kept = arguments if mask is None else {**arguments, "attention_mask": mask.clone()}
+            if inputs.inputs_embeds is not None and not inputs.inputs_embeds.requires_grad:
+                kept = {**kept, "inputs_embeds": inputs.inputs_embeds.clone()}
             outputs = differentiable(
                 run, StockForward(model, stock, kept, prepared.snapshot, first_token_only, visible)
             )
@@ -148,7 +152,7 @@ class Engine:
         pooled = None if model.pooler is None else model.pooler(outputs[0])
         # The last hidden state is one object, as stock returns it.
         states = (*outputs[1:], outputs[0]) if wants_states else None
-        as_tuple = compat.wants_tuple(model.config, arguments.get("return_dict"))
+        as_tuple = compat.wants_tuple(model.config, arguments)
         return compat.model_output(outputs[0], pooled, states, as_tuple)
 
     def fall_back(self, model: nn.Module, reason: str) -> None:

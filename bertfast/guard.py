@@ -23,6 +23,7 @@ from bertfast.families import bert as family
 from bertfast.weights import EncoderSpec
 
 _FLOATS = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
+_TRIES = 10
 HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 
 
@@ -41,9 +42,10 @@ class Snapshot:
         hooks = [m.__dict__[kind] for m in inner for kind in HOOKS]
         # Most modules have no hook at all, and `any` over empty dicts is the cheapest question there is.
         self._hookless = [found for found in hooks if not found]
+        self._hooked = [(found, list(found.values())) for found in hooks if found]
         # A list of layers is iterated over; what is added to other modules is never called.
         self._sized = [m._modules for m in inner if isinstance(m, nn.ModuleList)]
-        self._sized += [model.config.__dict__, *(m.__dict__ for m in inner), *(found for found in hooks if found)]
+        self._sized += [model.config.__dict__, *(m.__dict__ for m in inner)]
         self._sizes = [len(found) for found in self._sized]
         self._structure = _Slots(
             [
@@ -54,8 +56,6 @@ class Snapshot:
         )
         self._weights = _Slots([(m._parameters, name) for m in inner for name in m._parameters])
         self._tensors = list(parameters.values())
-        # ``p.data = p.data.t()`` keeps the address; only a square matrix keeps its shape as well.
-        self._square = [p for p in self._tensors if p.dim() == 2 and p.shape[0] == p.shape[1]]
         self._buffers = [b for m in inner for b in m._buffers.values() if b is not None]
         self._buffer_versions = self._versions()
         self._layouts = self._current_layouts()
@@ -64,6 +64,7 @@ class Snapshot:
         """Whether the model still consists of the same objects, in the same memory, without new hooks."""
         return (
             not any(self._hookless)
+            and all([list(found.values()) == seen for found, seen in self._hooked])
             and list(map(len, self._sized)) == self._sizes
             and list(map(type, self._modules)) == self._types
             and self.same_modules()
@@ -81,8 +82,10 @@ class Snapshot:
         return any([owner["training"] for owner in self._random])
 
     def _current_layouts(self) -> list[Any]:
-        addresses = [*map(Tensor.data_ptr, self._tensors), *map(Tensor.data_ptr, self._buffers)]
-        return [addresses, *map(Tensor.is_contiguous, self._square)]
+        # ``p.data = p.data[:1].expand(...)`` keeps address and elements, ``p.data = p.data[:50]`` the strides.
+        tensors = self._tensors
+        buffers = map(Tensor.data_ptr, self._buffers)
+        return [*map(Tensor.data_ptr, tensors), *map(Tensor.numel, tensors), *map(Tensor.stride, tensors), *buffers]
 
     def _versions(self) -> list[int | None]:
         return [None if b.is_inference() else b._version for b in self._buffers]
@@ -106,6 +109,19 @@ class _Slots:
 
 def inspect_model(model: nn.Module) -> tuple[EncoderSpec, Snapshot]:
     """Check every module and parameter of a ``BertModel``. Raises Refused with the first thing that does not fit."""
+    for _ in range(_TRIES):
+        spec, modules, parameters = _inspect(model)
+        snapshot = Snapshot(model, modules, parameters)
+        # Another thread may have changed the model since it was looked at: the snapshot must be of what was checked.
+        again, _, found = _inspect(model)
+        same = found.keys() == parameters.keys() and all(found[name] is p for name, p in parameters.items())
+        if same and again == spec and snapshot.holds():
+            return spec, snapshot
+    raise Refused("the model changes while it is looked at")
+
+
+def _inspect(model: nn.Module) -> tuple[EncoderSpec, dict[str, nn.Module], dict[str, nn.Parameter]]:
+    """The spec, the modules and the parameters of a model that fits."""
     reason = family.check_config(model)
     if reason is not None:
         raise Refused(reason)
@@ -122,8 +138,7 @@ def inspect_model(model: nn.Module) -> tuple[EncoderSpec, Snapshot]:
             raise Refused(f"{name}: unexpected module, a {_kind(module)}")
         if type(module) not in (allowed if isinstance(allowed, tuple) else (allowed,)):
             raise Refused(f"{name} is a {_kind(module)}")
-        if "forward" in module.__dict__:
-            raise Refused(f"{name}.forward has been replaced")
+        _check_attributes(name, module)
         if any(not _is_inert(hook) for kind in HOOKS for hook in module.__dict__[kind].values()):
             raise Refused(f"a hook on {name}")
     for name in expected:
@@ -132,7 +147,15 @@ def inspect_model(model: nn.Module) -> tuple[EncoderSpec, Snapshot]:
     _check_parameters(model)
     spec = family.describe(model)
     parameters = {name: model.get_parameter(name) for name in family.parameter_names(spec).values()}
-    return spec, Snapshot(model, modules, parameters)
+    return spec, modules, parameters
+
+
+def _check_attributes(name: str, module: nn.Module) -> None:
+    """No attribute of the module itself stands in for a method of its class."""
+    kind = type(module)
+    for attribute in module.__dict__:
+        if callable(getattr(kind, attribute, None)):
+            raise Refused(f"{name}.{attribute} has been replaced")
 
 
 def _check_parameters(model: Any) -> None:

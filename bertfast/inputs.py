@@ -41,10 +41,11 @@ def check_inputs(arguments: Mapping[str, Any], spec: EncoderSpec, device: torch.
         raise InputShapeError(f"input_ids, inputs_embeds: expected exactly one of them, got {given}")
     size: torch.Size
     if input_ids is not None:
-        _check_ids("input_ids", input_ids, device)
+        _check_tensor("input_ids", input_ids, device)
         size = input_ids.shape
         if input_ids.dim() != 2:
             raise InputShapeError(f"input_ids: expected [batch, length], got {list(size)}")
+        _check_ids("input_ids", input_ids, device)
     else:
         assert inputs_embeds is not None
         _check_tensor("inputs_embeds", inputs_embeds, device)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import accumulate
 from typing import Protocol
 
@@ -133,8 +134,11 @@ class OneDnnLinear(_InPlaceLinear):
     def _products(self, x: Tensor) -> list[Tensor]:
         """``W x^T`` of each part: [columns of the part, T]."""
         # With x^T in one piece the product is some 5 % faster, its small transposition included.
-        x = x.t().contiguous().t()
-        return [torch.ops.mkldnn._linear_pointwise(weight, x, None, "none", [], "") for weight, _, _ in self._parts]
+        rows, x_t = x.shape[0], _filled_up(x.t()) if x.shape[0] > _vector_lanes() else x.t().contiguous()
+        return [
+            torch.ops.mkldnn._linear_pointwise(weight, x_t.t(), None, "none", [], "")[:, :rows]
+            for weight, _, _ in self._parts
+        ]
 
 
 class MixedLinear:
@@ -147,9 +151,13 @@ class MixedLinear:
     _VECTORS = 3
     _FEW_ROWS = 96
     _FEW_ROWS_TRANSPOSED = 192
+    # A smaller weight stays in a cache, where the BLAS is faster.
+    _LARGE_WEIGHT = 2**19
 
     def __init__(self, weights: Sequence[Tensor], biases: Sequence[Tensor]) -> None:
         self._few, self._many = OneDnnLinear(weights, biases), BlasLinear(weights, biases)
+        # oneDNN would copy a left operand that does not lie in rows.
+        self._suits_few = all(w.numel() >= self._LARGE_WEIGHT and w.is_contiguous() for w in weights)
 
     def __call__(self, x: Tensor, out: Tensor | None = None) -> Tensor:
         return self._choose(x, _is_transposed(x))(x, out)
@@ -162,7 +170,7 @@ class MixedLinear:
 
     def _choose(self, x: Tensor, transposed: bool) -> OneDnnLinear | BlasLinear:
         few_rows = self._FEW_ROWS_TRANSPOSED if transposed else self._FEW_ROWS
-        return self._few if self._VECTORS < x.shape[0] <= few_rows else self._many
+        return self._few if self._suits_few and self._VECTORS < x.shape[0] <= few_rows else self._many
 
 
 def select_linear(device: torch.device, dtype: torch.dtype) -> type[Linear]:
@@ -189,6 +197,20 @@ def _onednn_takes(dtype: torch.dtype) -> bool:
     if dtype == torch.bfloat16:
         return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
     return dtype == torch.float32
+
+
+def _filled_up(x_t: Tensor) -> Tensor:
+    """x_t: [K, T], with zeros up to whole vectors. That is as fast, and oneDNN keeps compiled code for each T it meets."""
+    rows, lanes = x_t.shape[1], _vector_lanes()
+    filled = x_t.new_zeros((x_t.shape[0], -(-rows // lanes) * lanes))
+    filled[:, :rows] = x_t
+    return filled
+
+
+@cache
+def _vector_lanes() -> int:
+    """float32 values in one vector register."""
+    return 16 if torch.backends.cpu.get_cpu_capability().startswith("AVX512") else 8
 
 
 def _is_transposed(x: Tensor) -> bool:

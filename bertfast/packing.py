@@ -54,7 +54,9 @@ class PackedBatch:
             complete = self.num_tokens == size[0]
             padded = packed.new_empty(size) if complete else packed.new_zeros(size)
             packed = padded.index_copy_(0, self.indices, packed)
-        return packed.view(self.batch_size, self.padded_len, hidden_size)
+        # To autograd no view: an output of a Function that is one could not be edited in place, as stock's can.
+        shape = (self.batch_size, self.padded_len, hidden_size)
+        return torch.ops.aten._unsafe_view(packed, shape)  # type: ignore[no-any-return]
 
     def scatter_first(self, first: Tensor) -> Tensor:
         """Put one row per packed sequence in batch order. first: [B, H] -> [B, 1, H]."""

@@ -14,7 +14,8 @@ STOCK = "stock"
 
 #: Calls since the process started: ``"fast"``, ``"stock"``, and ``"stock: <reason>"`` for each reason.
 STATS: Counter[str] = Counter()
-_lock = threading.Lock()
+# A signal handler may call a model in the middle of a call.
+_lock = threading.RLock()
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import nn
 from transformers import activations
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
@@ -14,23 +15,36 @@ from transformers.models.bert import modeling_bert as hf
 from bertfast.families import Refused
 from bertfast.weights import EncoderSpec, parameter_roles
 
-# What the fast path stands in for. Another library may have replaced one of them since.
-_FORWARDS = {
-    kind: kind.forward
-    for kind in (
-        hf.BertEmbeddings,
-        hf.BertEncoder,
-        hf.BertLayer,
-        hf.BertAttention,
-        hf.BertSelfAttention,
-        hf.BertSelfOutput,
-        hf.BertIntermediate,
-        hf.BertOutput,
-        nn.Linear,
-        nn.LayerNorm,
-        nn.Embedding,
+# The code that the fast path stands in for, as it was when bertfast was imported: (owner, name, function).
+_CODE = [
+    (owner, name, getattr(owner, name))
+    for owner, names in (
+        (hf.BertEmbeddings, ("forward",)),
+        (hf.BertEncoder, ("forward",)),
+        (hf.BertLayer, ("forward", "feed_forward_chunk")),
+        (hf.BertAttention, ("forward",)),
+        (hf.BertSelfAttention, ("forward",)),
+        (hf.BertSelfOutput, ("forward",)),
+        (hf.BertIntermediate, ("forward",)),
+        (hf.BertOutput, ("forward",)),
+        (hf.BertPooler, ("forward",)),
+        (activations.GELUActivation, ("forward",)),
+        (activations.NewGELUActivation, ("forward",)),
+        (activations.GELUTanh, ("forward",)),
+        (nn.ReLU, ("forward",)),
+        (nn.Tanh, ("forward",)),
+        (nn.Dropout, ("forward",)),
+        (nn.Linear, ("forward",)),
+        (nn.LayerNorm, ("forward",)),
+        (nn.Embedding, ("forward",)),
+        (nn.Module, ("__call__",)),
+        (F, ("linear", "layer_norm", "embedding", "gelu", "scaled_dot_product_attention")),
+        (hf, ("eager_attention_forward",)),
     )
-}
+    for name in names
+    if hasattr(owner, name)
+]
+_HOMES = ("torch", "transformers")
 _ATTENTION = {name: ALL_ATTENTION_FUNCTIONS.get(name) for name in ("sdpa", "eager")}
 
 # transformers 4.57 has one attention class per implementation, 5.x has one for all.
@@ -131,10 +145,17 @@ def constants(model: Any) -> Iterator[tuple[Any, str]]:
             yield model.config, name
     for table in (module for module in model.embeddings.modules() if isinstance(module, nn.Embedding)):
         yield table, "max_norm"
+    yield model, "config"
     yield model.embeddings.LayerNorm, "eps"
+    if "position_embedding_type" in model.embeddings.__dict__:
+        yield model.embeddings, "position_embedding_type"
     for layer in model.encoder.layer:
         yield layer, "is_decoder"
-        attention = layer.attention.self
+        attention, activation = layer.attention.self, layer.intermediate.intermediate_act_fn
+        if "act" in activation.__dict__:
+            yield activation, "act"
+        if "config" in attention.__dict__:
+            yield attention, "config"
         for name in ("num_attention_heads", "attention_head_size", "scaling", "is_causal"):
             if hasattr(attention, name):
                 yield attention, name
@@ -172,13 +193,25 @@ def describe(model: Any) -> EncoderSpec:
 
 def replaced_code() -> str | None:
     """Code of transformers or torch that the fast path stands in for, and that another library has replaced."""
-    for kind, forward in _FORWARDS.items():
-        if kind.forward is not forward:
-            return f"{kind.__name__}.forward has been replaced"
+    for owner, name, function in _CODE:
+        if getattr(owner, name) is not function:
+            return f"{owner.__name__}.{name} has been replaced"
     for name, function in _ATTENTION.items():
         if ALL_ATTENTION_FUNCTIONS.get(name) is not function:
             return f"attention function {name!r} has been replaced"
+    return _FOREIGN
+
+
+def _foreign_code() -> str | None:
+    """The same, of what was replaced before bertfast was imported: it comes from another package."""
+    for owner, name, function in _CODE:
+        home = getattr(function, "__module__", None)
+        if home is not None and home.split(".", 1)[0] not in _HOMES:
+            return f"{owner.__name__}.{name} has been replaced"
     return None
+
+
+_FOREIGN = _foreign_code()
 
 
 def check_config(model: Any) -> str | None:
@@ -203,9 +236,14 @@ def _check_uniform(model: Any, spec: EncoderSpec, activation: type[nn.Module]) -
         "is_causal": False,
         "eps": spec.eps,
         "max_norm": None,
+        "position_embedding_type": "absolute",
     }
     for module, name in constants(model):
-        if module is not model.config and getattr(module, name) != expected[name]:
+        if name == "act" and not _is_own_activation(module):
+            raise Refused(f"{type(module).__name__}.act has been replaced")
+        if name == "config" and module.config._attn_implementation != model.config._attn_implementation:
+            raise Refused(f"attn_implementation={module.config._attn_implementation!r} in a layer")
+        if module is not model.config and name in expected and getattr(module, name) != expected[name]:
             raise Refused(f"{type(module).__name__}.{name}={getattr(module, name)!r}, not {expected[name]!r}")
     if any(type(layer.intermediate.intermediate_act_fn) is not activation for layer in model.encoder.layer):
         raise Refused("layers with different activations")
@@ -217,6 +255,13 @@ def _check_uniform(model: Any, spec: EncoderSpec, activation: type[nn.Module]) -
     for role, name in names.items():
         if tuple(found[name].shape) != shapes[role]:
             raise Refused(f"{name} is {list(found[name].shape)}, not {list(shapes[role])}")
+
+
+def _is_own_activation(module: Any) -> bool:
+    """Whether ``act`` is what transformers' activations set: torch's function, or their own in Python."""
+    act = module.act
+    own = getattr(act, "__func__", None)
+    return getattr(act, "func", act) is F.gelu or (own is not None and own in vars(type(module)).values())
 
 
 def _check_buffers(embeddings: Any, spec: EncoderSpec) -> None:

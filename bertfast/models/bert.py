@@ -50,7 +50,7 @@ def fast_forward(self: nn.Module, *args: Any, **kwargs: Any) -> Any:
         return STOCK_FORWARD(self, *args, **kwargs)
     # Read once: an encoder that runs inside this one is another caller's.
     encoder, reads = _reading.get()
-    if encoder is not self or self._forward_hooks:
+    if encoder is not self or self._forward_hooks or "forward" in self.__dict__:
         reads = Reads.EVERYTHING
     engine = Engine.of(self)
     if type(self) not in (BertModel, hf.BertModel):
@@ -107,10 +107,14 @@ class _WithBert:
         super().__init__(*args, **kwargs)
         self.bert.__class__ = BertModel  # type: ignore[attr-defined]
 
-    def __init_subclass__(cls) -> None:
-        # Tools read a constructor's signature; it is still transformers' own.
-        stock = next(base for base in cls.__mro__ if base.__module__ == hf.__name__)
-        cls.__signature__ = inspect.signature(stock)  # type: ignore[attr-defined]
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if cls.__module__ == __name__:
+            # Tools read a constructor's signature; it is still transformers' own.
+            stock = next(base for base in cls.__mro__ if base.__module__ == hf.__name__)
+            cls.__signature__ = inspect.signature(stock)  # type: ignore[attr-defined]
+        elif "__init__" in cls.__dict__:
+            cls.__signature__ = inspect.signature(cls.__init__)  # type: ignore[attr-defined]
 
 
 class BertForPreTraining(_WithBert, hf.BertForPreTraining):

@@ -54,7 +54,7 @@ def stock_class(kind: type) -> type | None:
 def _encoder_behind_pooling(model: Any) -> nn.Module | None:
     """The accelerated encoder of a plain chain of encoder, pooling and what follows, if nothing else looks at it."""
     chain = list(model.children())
-    if any(m._forward_hooks for m in (model, *chain)):
+    if not all(_is_unwatched(m) for m in (model, *chain)):
         return None
     first, *others = chain or [None]
     if not (others and _comes_from_there(type(first), "Transformer") and _comes_from_there(type(others[0]), "Pooling")):
@@ -65,6 +65,13 @@ def _encoder_behind_pooling(model: Any) -> nn.Module | None:
         return None
     encoders = [m for m in first.modules() if type(m) is BertModel]
     return encoders[0] if len(encoders) == 1 else None
+
+
+def _is_unwatched(module: nn.Module) -> bool:
+    """Whether nobody stands between the package's own ``forward`` and its caller."""
+    home = getattr(type(module).forward, "__module__", None) or ""
+    watched = module._forward_hooks or module._forward_pre_hooks or "forward" in module.__dict__
+    return not watched and home.split(".", 1)[0] == "sentence_transformers"
 
 
 def _comes_from_there(kind: type, name: str) -> bool:

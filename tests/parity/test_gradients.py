@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
-from tolerances import TOLERANCES, assert_close, assert_gradients_close, assert_same_output
+from tolerances import TOLERANCES, assert_close, assert_gradients_close, assert_same_output, relative_error
 
+import bertfast
 from parity.heads import CLASSES, call_inputs
 
 _DTYPES = [torch.float32, torch.float64]
@@ -65,15 +66,52 @@ def test_parameters(class_name, dtype, config, shared_pair, make_batch, all_fast
 
 
 @pytest.mark.parametrize("class_name", ["BertModel", "BertForSequenceClassification"])
-def test_hidden_states(class_name, config, shared_pair, make_batch, all_fast):
-    pair = shared_pair(class_name, config, torch.float64)
+def test_hidden_states_are_parts_of_one_graph(class_name, config, stock_and_fast, make_batch):
+    """Each depends on those before it, which one Function cannot say: stock runs, unless nothing is trained."""
+    pair = stock_and_fast(class_name, config, torch.float64, on_fallback="silent")
     batch = make_batch(config)
-    for layer in range(config.num_hidden_layers + 1):
+    slopes = []
+    for model in (pair.stock, pair.fast):
+        output = model(**batch, output_hidden_states=True)
+        output.hidden_states[0].retain_grad()
+        _objective([output.hidden_states[-1]]).backward()
+        slopes.append(output.hidden_states[0].grad)
+    assert relative_error(*slopes) <= TOLERANCES[torch.float64].gradient
+    assert bertfast.explain(pair.fast).reason == "output_hidden_states with gradients"
+    pair.fast.requires_grad_(False)
+    pair.check(**batch, output_hidden_states=True)
 
-        def run(model, layer=layer):
-            _objective([model(**batch, output_hidden_states=True).hidden_states[layer]]).backward()
 
-        _assert_equal_gradients(pair, run, all_fast=all_fast)
+def test_outputs_may_be_edited_in_place(small, shared_pair, make_batch, all_fast):
+    pair = shared_pair("BertModel", small, torch.float64)
+    batch = make_batch(small)
+
+    def run(model):
+        states = model(**batch).last_hidden_state
+        states[batch["attention_mask"] == 0] = 0
+        _objective([states.mul_(2)]).backward()
+
+    _assert_equal_gradients(pair, run, all_fast=all_fast)
+
+
+def test_only_what_the_outputs_depend_on_has_gradients(small, shared_pair, make_batch, all_fast):
+    """With inputs_embeds, the word embeddings take no part."""
+    pair = shared_pair("BertForSequenceClassification", small, torch.float64)
+    embeds = torch.randn(2, 5, small.hidden_size, dtype=torch.float64)
+    trained = ("bert.embeddings.word_embeddings.weight", "classifier.weight")
+
+    def run(model):
+        for name, parameter in model.named_parameters():
+            parameter.requires_grad_(name in trained)
+        model(inputs_embeds=embeds).logits.sum().backward()
+        model.requires_grad_(True)
+
+    run(pair.stock)
+    with all_fast(pair.fast):
+        run(pair.fast)
+    found, wanted = _gradients(pair.fast), _gradients(pair.stock)
+    assert {name for name, g in found.items() if g is not None} == {n for n, g in wanted.items() if g is not None}
+    assert relative_error(found[trained[1]], wanted[trained[1]]) <= TOLERANCES[torch.float64].gradient
 
 
 def test_loss_on_the_pooled_output_alone(small, shared_pair, make_batch, all_fast):
@@ -143,10 +181,10 @@ def test_zero_pad_outputs(side, small, shared_pair, make_batch, all_fast):
     assert dropped.any()
 
     def run(model):
-        states = model(**batch, output_hidden_states=True).hidden_states
+        states = model(**batch).last_hidden_state
         if model is pair.stock:
-            states = tuple(state.masked_fill(dropped.unsqueeze(2), 0) for state in states)
-        _objective(_tensors(states)).backward()
+            states = states.masked_fill(dropped.unsqueeze(2), 0)
+        _objective([states]).backward()
 
     _assert_equal_gradients(pair, run, all_fast=all_fast)
 
