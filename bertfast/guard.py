@@ -57,7 +57,7 @@ class Snapshot:
         self._weights = _Slots([(m._parameters, name) for m in inner for name in m._parameters])
         self._tensors = list(parameters.values())
         self._buffers = [b for m in inner for b in m._buffers.values() if b is not None]
-        self._buffer_versions = self._versions()
+        self._buffer_values = [b.clone() for b in self._buffers]
         self._layouts = self._current_layouts()
 
     def holds(self) -> bool:
@@ -70,7 +70,7 @@ class Snapshot:
             and self.same_modules()
             and self._weights.same()
             and self._current_layouts() == self._layouts
-            and self._versions() == self._buffer_versions
+            and all(map(torch.equal, self._buffers, self._buffer_values))
         )
 
     def same_modules(self) -> bool:
@@ -86,9 +86,6 @@ class Snapshot:
         tensors = self._tensors
         buffers = map(Tensor.data_ptr, self._buffers)
         return [*map(Tensor.data_ptr, tensors), *map(Tensor.numel, tensors), *map(Tensor.stride, tensors), *buffers]
-
-    def _versions(self) -> list[int | None]:
-        return [None if b.is_inference() else b._version for b in self._buffers]
 
 
 class _Slots:

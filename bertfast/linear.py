@@ -200,7 +200,7 @@ def _onednn_takes(dtype: torch.dtype) -> bool:
 
 
 def _filled_up(x_t: Tensor) -> Tensor:
-    """x_t: [K, T], with zeros up to whole vectors. That is as fast, and oneDNN keeps compiled code for each T it meets."""
+    """x_t: [K, T], with zeros up to whole vectors: as fast, and oneDNN keeps compiled code for each T it meets."""
     rows, lanes = x_t.shape[1], _vector_lanes()
     filled = x_t.new_zeros((x_t.shape[0], -(-rows // lanes) * lanes))
     filled[:, :rows] = x_t

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import statistics
 import time
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from torch import nn
 import bertfast
 from bertfast import guard
 from bertfast.engine import Engine
+from bertfast.families import Refused
 from bertfast.families.bert import parameter_names
 from bertfast.weights import build_weights
 
@@ -43,6 +45,16 @@ CHANGES: dict[str, Callable[[Any], object]] = {
     "another max_norm": lambda m: setattr(m.embeddings.word_embeddings, "max_norm", 1.0),
     "a buffer replaced": lambda m: setattr(m.embeddings, "position_ids", torch.zeros(1, 64, dtype=torch.long)),
     "a buffer edited": lambda m: m.embeddings.position_ids.add_(1),
+    "a buffer edited behind torch's back": lambda m: m.embeddings.position_ids.data.add_(1),
+    "a norm's weight expanded": lambda m: setattr(
+        layer(m).output.LayerNorm.weight, "data", layer(m).output.LayerNorm.weight.data[:1].expand(48)
+    ),
+    "rows of a table cut off": lambda m: setattr(
+        m.embeddings.word_embeddings.weight, "data", m.embeddings.word_embeddings.weight.data[:7]
+    ),
+    "another config": lambda m: setattr(m, "config", copy.deepcopy(m.config)),
+    "a method replaced": lambda m: setattr(layer(m), "feed_forward_chunk", lambda x: x),
+    "an activation exchanged": lambda m: setattr(layer(m).intermediate, "intermediate_act_fn", nn.ReLU()),
     "a buffer's data replaced": lambda m: setattr(m.embeddings.position_ids, "data", torch.zeros(1, 64).long()),
 }
 
@@ -152,3 +164,31 @@ def test_a_weight_left_over_or_left_out_is_an_error(model, change):
         parameters["layers.2.key.bias"] = parameters["layers.1.key.bias"]
     with pytest.raises(ValueError, match=rf"{change} \['layers.\d.key.bias'\]"):
         build_weights(spec, parameters)
+
+
+def test_a_model_changed_while_it_is_looked_at_is_looked_at_again(model, monkeypatch):
+    """What another thread would do between the check and the snapshot."""
+    linear, make = layer(model).output.dense, guard.Snapshot
+    new = nn.Parameter(torch.zeros(48, 80))
+
+    def meddled(*args):
+        linear.weight = new
+        return make(*args)
+
+    monkeypatch.setattr(guard, "Snapshot", meddled)
+    _, snapshot = guard.inspect_model(model)
+    assert snapshot.parameters["encoder.layer.0.output.dense.weight"] is new
+    assert snapshot.holds()
+
+
+def test_a_model_that_never_holds_still_is_refused(model, monkeypatch):
+    make = guard.Snapshot
+
+    def meddled(*args):
+        snapshot = make(*args)
+        layer(model).output.dense.weight = nn.Parameter(torch.zeros(48, 80))
+        return snapshot
+
+    monkeypatch.setattr(guard, "Snapshot", meddled)
+    with pytest.raises(Refused, match="changes while"):
+        guard.inspect_model(model)

@@ -19,7 +19,12 @@ pytestmark = pytest.mark.slow
 def _run(*arguments: str | Path, **environment: str) -> str:
     command = [sys.executable, *map(str, arguments)]
     done = subprocess.run(
-        command, cwd=_ROOT, env={**os.environ, **environment}, capture_output=True, text=True, timeout=600
+        command,
+        cwd=_ROOT,
+        env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
+        capture_output=True,
+        text=True,
+        timeout=600,
     )
     assert done.returncode == 0, f"{command}:\n{done.stdout}\n{done.stderr}"
     return done.stdout

@@ -251,3 +251,20 @@ def test_install_reaches_sentence_transformers(sentence_transformers, minilm):
     with _installed(), counted() as calls:
         np.testing.assert_allclose(model.encode(TEXTS), expected, rtol=0, atol=1e-6)
     assert calls == {"fast": 1}
+
+
+WATCHERS: dict[str, Callable[[Any], object]] = {
+    "a pre-hook on the pooling": lambda m: m[1].register_forward_pre_hook(lambda module, args: None),
+    "a forward of the pooling's own": lambda m: setattr(m[1], "forward", m[1].forward),
+    "a forward of the encoder's own": lambda m: setattr(m[0].auto_model, "forward", m[0].auto_model.forward),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("watch", WATCHERS.values(), ids=WATCHERS)
+def test_who_watches_a_sentence_transformer_sees_its_padding(sentence_transformers, minilm, watch):
+    model = bertfast.accelerate(sentence_transformers.SentenceTransformer(str(minilm), device="cpu"))
+    watch(model)
+    model.encode(TEXTS, batch_size=4)
+    report = bertfast.explain(model)
+    assert report.real_tokens < report.computed_tokens == report.padded_tokens

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -301,3 +302,26 @@ def test_tied_embeddings_stay_tied(make_pair, batch, backend, class_name):
         assert model.get_output_embeddings().weight is model.bert.embeddings.word_embeddings.weight
     batch["input_ids"][0, :4] = torch.arange(106, 110)
     assert pair.check(**batch)[0].shape[-1] == 110
+
+
+OVERRIDES: dict[str, Any] = {
+    "feed_forward_chunk": lambda m: setattr(layer(m), "feed_forward_chunk", lambda x: x),
+    "_call_impl": lambda m: setattr(layer(m).output.dense, "_call_impl", lambda x: x[..., :48]),
+    "act": lambda m: setattr(layer(m).intermediate.intermediate_act_fn, "act", nn.functional.silu),
+}
+
+
+@pytest.mark.parametrize("name", OVERRIDES)
+@pytest.mark.parametrize("when", ["before the first call", "later"])
+def test_a_method_shadowed_on_a_module_runs_stock(make_pair, batch, caplog, name, when):
+    pair = make_pair(hidden_act="gelu")
+    if when == "later":
+        pair.check(**batch)
+    for model in (pair.stock, pair.fast):
+        OVERRIDES[name](model)
+
+    def call(model):
+        with torch.no_grad():
+            return model(**batch)
+
+    assert_falls_back(pair, call, f"{name} has been replaced", caplog)
