@@ -114,7 +114,7 @@ class Engine:
         try:
             prepared = self.admit(model, arguments)
             wants_states = bool(hidden_states_wanted(model, arguments))
-            if wants_states and torch.is_grad_enabled() and any(p.requires_grad for p in model.parameters()):
+            if wants_states and torch.is_grad_enabled() and _is_trained(model, arguments):
                 raise Refused("output_hidden_states with gradients")
             first_token_only = (
                 reads is Reads.FIRST_TOKEN and not wants_states and family.reads_first_token(model.pooler)
@@ -215,3 +215,9 @@ class Engine:
                 computed,
                 100 * spare / computed,
             )
+
+
+def _is_trained(model: nn.Module, arguments: Mapping[str, Any]) -> bool:
+    """Whether anything that the outputs depend on requires gradients."""
+    embeds = arguments.get("inputs_embeds")
+    return any(p.requires_grad for p in model.parameters()) or (isinstance(embeds, Tensor) and embeds.requires_grad)

@@ -94,7 +94,7 @@ class _InPlaceLinear:
         return _activate_(self(x, out), activation)
 
     def add_norm(self, x: Tensor, residual: Tensor, norm: Norm) -> Tensor:
-        # The sum is made in the memory of the product: another [T, M] costs 4 % of the whole.
+        # The sum is made in the memory of the product: another [T, M] would have to be written and read.
         return F.layer_norm(self(x).add_(residual), norm.weight.shape, norm.weight, norm.bias, norm.eps)
 
     def _multiply(self, x: Tensor, out: Tensor) -> None:
@@ -133,7 +133,7 @@ class OneDnnLinear(_InPlaceLinear):
 
     def _products(self, x: Tensor) -> list[Tensor]:
         """``W x^T`` of each part: [columns of the part, T]."""
-        # With x^T in one piece the product is some 5 % faster, its small transposition included.
+        # With x^T in one piece the product is faster, its small transposition included.
         rows, x_t = x.shape[0], _filled_up(x.t()) if x.shape[0] > _vector_lanes() else x.t().contiguous()
         return [
             torch.ops.mkldnn._linear_pointwise(weight, x_t.t(), None, "none", [], "")[:, :rows]
@@ -221,5 +221,5 @@ def _activate_(y: Tensor, activation: str) -> Tensor:
     """Apply the activation in place."""
     if activation == "relu":
         return y.relu_()
-    torch.ops.aten.gelu_(y, approximate="tanh" if activation == "tanh" else "none")
+    torch.ops.aten.gelu_(y, approximate={"erf": "none", "tanh": "tanh"}[activation])
     return y

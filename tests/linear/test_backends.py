@@ -8,12 +8,13 @@ from ops.cases import DTYPES, activation_oracle, layer_norm_oracle, randn
 from tolerances import TOLERANCES, relative_error
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from bertfast.linear import Norm, PortableLinear, select_linear
+from bertfast.linear import BlasLinear, MixedLinear, Norm, OneDnnLinear, PortableLinear, select_linear
 
 _CPU = torch.device("cpu")
 _BACKENDS = ["auto", "blas", "onednn", "portable"]
-# [T, K] x [M, K]: one row, few rows, more rows than any backend's idea of few.
-_SHAPES = [(1, 64, 96), (2, 5, 7), (33, 384, 1152), (200, 96, 64), (0, 8, 8)]
+# [T, K] x [M, K]: one row, few rows, more rows than any backend's idea of few; few rows of a large weight, which the
+# default backend multiplies in another way.
+_SHAPES = [(1, 64, 96), (2, 5, 7), (33, 384, 1152), (200, 96, 64), (0, 8, 8), (21, 700, 800)]
 
 
 def _sample(rows, inner, outer, dtype):
@@ -114,6 +115,20 @@ def test_an_activated_result_goes_into_the_next_product(rows, dtype, linear):
     assert relative_error(layer(inner), wanted) <= _bound(dtype, 80)
     wanted = layer_norm_oracle(wanted + residual.double(), norm.weight, norm.bias, norm.eps)
     assert relative_error(layer.add_norm(inner, residual, norm), wanted) <= 2 * _bound(dtype, 80)
+
+
+@pytest.mark.parametrize(
+    ("rows", "size", "few"), [(2, 768, False), (4, 768, True), (96, 768, True), (97, 768, False), (32, 384, False)]
+)
+def test_what_the_default_backend_calls_few(rows, size, few, monkeypatch):
+    weight, bias = torch.randn(size, size), torch.zeros(size)
+    layer, used = MixedLinear([weight], [bias]), []
+    for part in (layer._few, layer._many):
+        monkeypatch.setattr(part, "_multiply", lambda x, out, part=part: used.append(type(part)))
+    layer(torch.randn(rows, size))
+    assert used == [OneDnnLinear if few else BlasLinear]
+    # oneDNN would copy a weight that does not lie in rows.
+    assert not MixedLinear([weight.t()], [bias])._suits_few
 
 
 def test_inputs_with_strides(linear):
