@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from bertfast.ops.unpad_input import place_positions
+
 
 @dataclass(frozen=True)
 class PackedBatch:
@@ -106,19 +108,12 @@ def pack(attended: Tensor, computed: Tensor) -> PackedBatch:
         order = torch.argsort(lengths * (padded_len + 1) + keys, descending=True, stable=True)
         attended, computed, lengths, keys = attended[order], computed[order], lengths[order], keys[order]
 
-    # Rank 0: a key; 1: a query that is no key; 2: not computed. Columns keep their order within a rank.
-    rank = 2 - computed.to(torch.int8) - attended.to(torch.int8)
-    columns = torch.argsort(rank, dim=1, stable=True)
+    columns, is_row, cu_seqlens, first_rows = place_positions(attended, computed, lengths, keys)
     rows = torch.arange(batch_size, device=device) if order is None else order
     flat = columns + rows.unsqueeze(1) * padded_len
-    slots = torch.arange(padded_len, device=device)
-    indices: Tensor | None = flat[slots < lengths.unsqueeze(1)]
-    if order is None and torch.equal(columns, slots.expand_as(columns)):
+    indices: Tensor | None = flat[is_row]
+    if order is None and torch.equal(columns, torch.arange(padded_len, device=device).expand_as(columns)):
         indices = None
-
-    cu_seqlens = torch.zeros(batch_size + 1, dtype=torch.int32, device=device)
-    torch.cumsum(lengths, 0, dtype=torch.int32, out=cu_seqlens[1:])
-    first_rows = cu_seqlens[:-1] + torch.where(attended[:, 0], 0, keys)
     key_lengths = None if num_keys == num_tokens else keys.to(torch.int32)
     return PackedBatch(
         batch_size,

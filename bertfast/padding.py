@@ -10,6 +10,7 @@ from torch import Tensor
 from bertfast import compat
 from bertfast.families import Refused
 from bertfast.inputs import EncoderInputs
+from bertfast.ops.unpad_input import computed_positions
 from bertfast.packing import PackedBatch, pack, pack_dense
 
 
@@ -43,17 +44,8 @@ def lay_out(inputs: EncoderInputs, attention: str, pad_token_id: int | None, dty
     if reason is not None:
         raise Refused(reason)
     attended = compat.attended(mask, dtype)
-    needed = _needed(attended, inputs, pad_token_id)
+    needed = computed_positions(attended, inputs.input_ids, pad_token_id)
     batch = pack(attended, needed if drop else torch.ones_like(attended))
     if batch.fewest_keys == 0:
         raise Refused("a row without any attended token")
     return Layout(batch, needed if drop else None, needed)
-
-
-def _needed(attended: Tensor, inputs: EncoderInputs, pad_token_id: int | None) -> Tensor:
-    """All positions but those that are masked and hold the pad id; column 0 is what poolers read. [B, S] bool."""
-    if inputs.input_ids is None or pad_token_id is None:
-        return torch.ones_like(attended)
-    needed = attended | (inputs.input_ids != pad_token_id)
-    needed[:, 0] = True
-    return needed

@@ -3,22 +3,49 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 
 _LIBRARY = torch.library.Library("bertfast", "FRAGMENT")
 
+# The registered fakes by name: a library of kernels under another name has the same shapes and refusals.
+FAKES: dict[str, Callable[..., Any]] = {}
 
-def register(schema: str, reference: Callable[..., torch.Tensor], fake: Callable[..., torch.Tensor]) -> None:
+
+def register(
+    schema: str,
+    reference: Callable[..., Any],
+    fake: Callable[..., Any],
+    check: Callable[..., None],
+    arguments: Callable[..., Any] | None = None,
+) -> None:
     """Define ``bertfast::<schema>`` with ``reference`` as its CPU implementation.
+
+    ``check`` sees the arguments first, for the reference as for the fake, and raises what does not fit. The three
+    take the arguments one by one, or as one value that ``arguments`` makes of them. The dispatcher leaves out those
+    that equal the schema's default, so each needs the same defaults.
 
     The reference is registered for ``CPU`` only: a tensor on a device without a kernel fails loudly
     instead of running slowly.
     """
     name = schema.split("(", 1)[0]
+    FAKES[name] = _checked(fake, check, arguments)
     _LIBRARY.define(schema, tags=torch.Tag.pt2_compliant_tag)
-    _LIBRARY.impl(name, reference, "CPU")
-    torch.library.register_fake(f"bertfast::{name}", fake, lib=_LIBRARY)
+    _LIBRARY.impl(name, _checked(reference, check, arguments), "CPU")
+    torch.library.register_fake(f"bertfast::{name}", FAKES[name], lib=_LIBRARY)
+
+
+def _checked(
+    function: Callable[..., Any], check: Callable[..., None], arguments: Callable[..., Any] | None
+) -> Callable[..., Any]:
+    def run(*values: Any) -> Any:
+        if arguments is not None:
+            values = (arguments(*values),)
+        check(*values)
+        return function(*values)
+
+    return run
 
 
 def check_shape(name: str, tensor: torch.Tensor, *expected: int | str) -> None:

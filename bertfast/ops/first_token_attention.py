@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from bertfast.ops._library import check_dtype, check_shape, register
-from bertfast.ops.varlen_attention import check_varlen, equal_length_runs
+from bertfast.ops.varlen_attention import check_scale, check_varlen, equal_length_runs
 
 
 def first_token_attention(
@@ -16,26 +16,25 @@ def first_token_attention(
     """Attention of one query per packed sequence over that sequence's keys.
 
     query: [B, N, D]; key_value: [T, 2, N, D]; cu_seqlens: [B + 1] int32; key_lengths: [B] int32 or None
-    -> [B, N, D], dtype of query. Keys as in ``varlen_attention``. Raises ValueError for shapes and dtypes that
-    do not fit.
+    -> [B, N, D], dtype of query. Keys as in ``varlen_attention``, which also says what raises ValueError.
     """
     return torch.ops.bertfast.first_token_attention(  # type: ignore[no-any-return]
         query, key_value, cu_seqlens, key_lengths, scale
     )
 
 
-def _check(query: Tensor, key_value: Tensor, cu_seqlens: Tensor, key_lengths: Tensor | None) -> None:
+def _check(query: Tensor, key_value: Tensor, cu_seqlens: Tensor, key_lengths: Tensor | None, scale: float) -> None:
     check_shape("query", query, "B", "N", "D")
     check_shape("key_value", key_value, "T", 2, *query.shape[1:])
     check_dtype("key_value", key_value, query.dtype)
     check_varlen(key_value.shape[0], cu_seqlens, key_lengths)
     check_shape("cu_seqlens", cu_seqlens, query.shape[0] + 1)
+    check_scale(scale)
 
 
 def _reference(
     query: Tensor, key_value: Tensor, cu_seqlens: Tensor, key_lengths: Tensor | None, scale: float
 ) -> Tensor:
-    _check(query, key_value, cu_seqlens, key_lengths)
     _, num_heads, head_size = query.shape
     out = query.new_zeros(query.shape)
     for first, count, row, length, keys in equal_length_runs(key_value.shape[0], cu_seqlens, key_lengths):
@@ -50,7 +49,6 @@ def _reference(
 
 
 def _fake(query: Tensor, key_value: Tensor, cu_seqlens: Tensor, key_lengths: Tensor | None, scale: float) -> Tensor:
-    _check(query, key_value, cu_seqlens, key_lengths)
     return query.new_empty(query.shape)
 
 
@@ -59,4 +57,5 @@ register(
     " -> Tensor",
     _reference,
     _fake,
+    _check,
 )

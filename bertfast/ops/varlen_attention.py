@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from itertools import pairwise
 
@@ -20,7 +21,13 @@ def varlen_attention(
     qkv: [T, 3, N, D]; cu_seqlens: [B + 1] int32, the offsets of the sequences, from 0 to T; key_lengths: [B] int32
     or None; max_seqlen: the longest sequence -> [T, N, D], dtype of qkv. The first ``key_lengths[b]`` rows of
     sequence ``b`` are queries and keys, its other rows queries only; None means that every row is a key. A query
-    without any key gives 0, not NaN. Raises ValueError for shapes and dtypes that do not fit.
+    without any key gives 0, not NaN.
+
+    Raises ValueError for shapes and dtypes that do not fit and for a scale that is not finite and above 0. Where the
+    values can be read without waiting for a device, on a CPU, it is also raised for offsets that decrease or do not
+    run from 0 to T, for key_lengths below 0 or above the rows of their sequence and for a max_seqlen below the
+    longest sequence. On a device such values are the caller's fault: they lead to wrong rows, never to accesses
+    outside of the tensors.
     """
     return torch.ops.bertfast.varlen_attention(  # type: ignore[no-any-return]
         qkv, cu_seqlens, key_lengths, max_seqlen, scale
@@ -56,19 +63,29 @@ def _shortened(values: list[int]) -> str:
 def check_varlen(num_tokens: int, cu_seqlens: Tensor, key_lengths: Tensor | None) -> None:
     """Check the shapes and dtypes of a packed layout; raises ValueError naming the argument."""
     check_shape("cu_seqlens", cu_seqlens, "B + 1")
+    if cu_seqlens.shape[0] < 1:
+        raise ValueError("cu_seqlens: expected at least 1 offset, got 0")
+    if cu_seqlens.shape[0] == 1 and num_tokens > 0:
+        raise ValueError(f"cu_seqlens: expected at least 2 offsets for {num_tokens} rows, got 1")
     check_dtype("cu_seqlens", cu_seqlens, torch.int32)
     if key_lengths is not None:
         check_shape("key_lengths", key_lengths, cu_seqlens.shape[0] - 1)
         check_dtype("key_lengths", key_lengths, torch.int32)
 
 
-def _check(qkv: Tensor, cu_seqlens: Tensor, key_lengths: Tensor | None) -> None:
+def check_scale(scale: float) -> None:
+    """Check that the largest score is the largest before scaling, too."""
+    if not 0 < scale < math.inf:
+        raise ValueError(f"scale: expected a finite number above 0, got {scale:g}")
+
+
+def _check(qkv: Tensor, cu_seqlens: Tensor, key_lengths: Tensor | None, max_seqlen: int, scale: float) -> None:
     check_shape("qkv", qkv, "T", 3, "N", "D")
     check_varlen(qkv.shape[0], cu_seqlens, key_lengths)
+    check_scale(scale)
 
 
 def _reference(qkv: Tensor, cu_seqlens: Tensor, key_lengths: Tensor | None, max_seqlen: int, scale: float) -> Tensor:
-    _check(qkv, cu_seqlens, key_lengths)
     num_tokens, _, num_heads, head_size = qkv.shape
     pieces = []
     for _, count, row, length, keys in equal_length_runs(num_tokens, cu_seqlens, key_lengths):
@@ -88,7 +105,6 @@ def _reference(qkv: Tensor, cu_seqlens: Tensor, key_lengths: Tensor | None, max_
 
 
 def _fake(qkv: Tensor, cu_seqlens: Tensor, key_lengths: Tensor | None, max_seqlen: int, scale: float) -> Tensor:
-    _check(qkv, cu_seqlens, key_lengths)
     return qkv.new_empty((qkv.shape[0], qkv.shape[2], qkv.shape[3]))
 
 
@@ -96,4 +112,5 @@ register(
     "varlen_attention(Tensor qkv, Tensor cu_seqlens, Tensor? key_lengths, SymInt max_seqlen, float scale) -> Tensor",
     _reference,
     _fake,
+    _check,
 )

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import importlib
 from functools import cache
 from typing import Any
 
 import torch
 
+from bertfast.ops._library import FAKES
 from kernels.host_build import build_on_host
 
 # Those of csrc/bindings/schema.cpp, each with the schema and the fake of bertfast/ops/<op>.py.
@@ -21,5 +21,5 @@ def load() -> Any:
     build = build_on_host("emulated-ops", "bertfast_emulated_ops", where, key=torch.__version__)
     torch.ops.load_library(build / "csrc" / "bindings" / "libbertfast_emulated_ops.so")
     for name in KERNEL_OPS:
-        torch.library.register_fake(f"bertfast_emulated::{name}", importlib.import_module(f"bertfast.ops.{name}")._fake)
+        torch.library.register_fake(f"bertfast_emulated::{name}", FAKES[name])
     return torch.ops.bertfast_emulated

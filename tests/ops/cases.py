@@ -114,6 +114,10 @@ def _residual_layer_norm(num_tokens: int, dtype: torch.dtype) -> Arguments:
     }
 
 
+def _x_bias(num_tokens: int, dtype: torch.dtype) -> Arguments:
+    return {"x_bias": randn(24, dtype=dtype)}
+
+
 def _embedding_layer_norm(num_tokens: int, dtype: torch.dtype) -> Arguments:
     return {
         "input_ids": torch.randint(0, 31, (num_tokens,)),
@@ -126,6 +130,43 @@ def _embedding_layer_norm(num_tokens: int, dtype: torch.dtype) -> Arguments:
         "bias": randn(24, dtype=dtype),
         "eps": 1e-5,
     }
+
+
+def _places_and_flags(num_tokens: int, dtype: torch.dtype) -> Arguments:
+    return {
+        "indices": torch.randperm(num_tokens),
+        "padded_len": 19,
+        "out_of_range": torch.zeros(1, dtype=torch.int32),
+    }
+
+
+def _unpad_input(num_tokens: int, dtype: torch.dtype) -> Arguments:
+    """A batch of as many rows as there are tokens otherwise."""
+    size = (num_tokens, 5)
+    return {
+        "attention_mask": torch.randint(0, 2, size).to(dtype),
+        "input_ids": torch.randint(0, 3, size),
+        "token_type_ids": torch.randint(0, 2, size),
+        "position_ids": torch.randint(0, 19, size),
+        "num_words": 31,
+        "num_token_types": 2,
+        "num_positions": 19,
+        "pad_token_id": 0,
+        "one_in": torch.float16,
+    }
+
+
+def _pad_input(num_tokens: int, dtype: torch.dtype) -> Arguments:
+    return {"x": randn(num_tokens, 24, dtype=dtype), "indices": torch.randperm(num_tokens)}
+
+
+def _num_tokens(num_tokens: int, dtype: torch.dtype) -> Arguments:
+    return {"num_tokens": torch.tensor([num_tokens // 2], dtype=torch.int32)}
+
+
+def _gather_first(num_tokens: int, dtype: torch.dtype) -> Arguments:
+    sequences = min(num_tokens, 3)
+    return {"x": randn(num_tokens, 24, dtype=dtype), "first_rows": torch.randperm(num_tokens)[:sequences]}
 
 
 def _lengths(num_tokens: int) -> list[int]:
@@ -155,17 +196,33 @@ def _first_token_attention(num_tokens: int, dtype: torch.dtype) -> Arguments:
     }
 
 
+def parts(result: Any) -> tuple[Tensor, ...]:
+    """The tensors of a result, of which most ops have one."""
+    return (result,) if isinstance(result, Tensor) else tuple(result)
+
+
+def _nothing(num_tokens: int, dtype: torch.dtype) -> Arguments:
+    return {}
+
+
 @dataclass(frozen=True)
 class Op:
-    """make(T, dtype): arguments by name. per_token: those with an axis of T."""
+    """make(T, dtype): arguments by name. per_token: those with an axis of T. optional(T, dtype): the ones that have
+    a default and are not in make.
+    """
 
     name: str
     make: Callable[[int, torch.dtype], Arguments]
     per_token: tuple[str, ...]
+    optional: Callable[[int, torch.dtype], Arguments] = _nothing
 
-    def __call__(self, **arguments: Any) -> Tensor:
+    def __call__(self, **arguments: Any) -> Any:
         """The public function."""
         return getattr(ops, self.name)(**arguments)
+
+    def make_full(self, num_tokens: int, dtype: torch.dtype) -> Arguments:
+        """Every argument that the op has."""
+        return {**self.make(num_tokens, dtype), **self.optional(num_tokens, dtype)}
 
     @property
     def overload(self) -> Any:
@@ -173,16 +230,16 @@ class Op:
         return getattr(torch.ops.bertfast, self.name).default
 
 
+_IDS = ("input_ids", "token_type_ids", "position_ids")
 OPS = {
     op.name: op
     for op in (
         Op("bias_gelu", _bias_gelu, ("x",)),
-        Op("residual_layer_norm", _residual_layer_norm, ("x", "residual")),
-        Op(
-            "embedding_layer_norm",
-            _embedding_layer_norm,
-            ("input_ids", "token_type_ids", "position_ids"),
-        ),
+        Op("residual_layer_norm", _residual_layer_norm, ("x", "residual"), _x_bias),
+        Op("embedding_layer_norm", _embedding_layer_norm, _IDS, _places_and_flags),
+        Op("unpad_input", _unpad_input, ("attention_mask", *_IDS)),
+        Op("pad_input", _pad_input, ("x", "indices"), _num_tokens),
+        Op("gather_first", _gather_first, ("x",)),
         Op("varlen_attention", _varlen_attention, ("qkv",)),
         Op("first_token_attention", _first_token_attention, ("key_value",)),
     )

@@ -28,6 +28,19 @@ def test_residual_layer_norm(num_tokens, hidden_size, dtype):
     assert relative_error(out, wanted) <= few * TOLERANCES[dtype].op
 
 
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("num_tokens", TOKENS)
+def test_residual_layer_norm_with_the_bias_of_x(num_tokens, dtype):
+    x, residual = randn(2, num_tokens, 64, dtype=dtype)
+    weight, bias, x_bias = randn(3, 64, dtype=dtype)
+    kept = x.clone()
+    out = residual_layer_norm(x, residual, weight, bias, 1e-2, x_bias)
+    wanted = layer_norm_oracle(x.double() + x_bias.double() + residual.double(), weight, bias, 1e-2)
+    # Two roundings of the sum, where it has one without the bias.
+    assert relative_error(out, wanted) <= 2 * TOLERANCES[dtype].op
+    assert torch.equal(x, kept)
+
+
 @pytest.mark.parametrize("ids_dtype", [torch.int64, torch.int32], ids=str)
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("hidden_size", _HIDDEN[1:])
@@ -84,3 +97,82 @@ def test_an_id_out_of_range_raises():
     arguments["input_ids"][3] = 31
     with pytest.raises(IndexError):
         embedding_layer_norm(**arguments)
+
+
+def _embedding_arguments(num_positions, hidden_size=16):
+    """Every argument, and ids that are all in range."""
+    return {
+        "input_ids": torch.randint(0, 31, (num_positions,)),
+        "token_type_ids": torch.randint(0, 3, (num_positions,)),
+        "position_ids": torch.randint(0, 19, (num_positions,)),
+        "word_embeddings": randn(31, hidden_size),
+        "token_type_embeddings": randn(3, hidden_size),
+        "position_embeddings": randn(19, hidden_size),
+        "weight": randn(hidden_size),
+        "bias": randn(hidden_size),
+        "eps": 1e-5,
+    }
+
+
+def test_rows_stand_at_their_indices():
+    arguments = _embedding_arguments(40)
+    indices = torch.randperm(40)[:13]
+    every = embedding_layer_norm(**arguments)
+    assert torch.equal(embedding_layer_norm(**arguments, indices=indices), every[indices])
+    none = torch.zeros(0, dtype=torch.int64)
+    assert embedding_layer_norm(**arguments, indices=none).shape == (0, 16)
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_ids_left_out(packed):
+    """None stands for the position itself, for type 0 and for the column."""
+    arguments = _embedding_arguments(30)
+    position = torch.arange(30)
+    arguments.update(input_ids=position, token_type_ids=torch.zeros_like(position), position_ids=position % 6)
+    if packed:
+        arguments["indices"] = torch.randperm(30)[:17]
+    arguments["word_embeddings"] = arguments["word_embeddings"][:30]
+    expected = embedding_layer_norm(**arguments)
+    for name in ("input_ids", "token_type_ids", "position_ids"):
+        arguments[name] = None
+        assert torch.equal(embedding_layer_norm(**arguments, padded_len=6), expected), name
+
+
+_TABLES = [("input_ids", 31, 1), ("token_type_ids", 3, 2), ("position_ids", 19, 4)]
+_BAD_IDS = [-1, -(2**31), -(2**63), 2**31 - 1, 2**63 - 1]
+
+
+@pytest.mark.parametrize(("name", "rows", "bit"), _TABLES)
+def test_an_id_out_of_range_is_flagged_and_clamped(name, rows, bit):
+    clean = _embedding_arguments(7)
+    flags = torch.zeros(1, dtype=torch.int32)
+    for bad in (*_BAD_IDS, rows):
+        arguments, clamped = dict(clean), dict(clean)
+        for changed, value in ((arguments, bad), (clamped, 0 if bad < 0 else rows - 1)):
+            changed[name] = clean[name].clone()
+            changed[name][4] = value
+        flags.zero_()
+        out = embedding_layer_norm(**arguments, out_of_range=flags)
+        assert flags.item() == bit, bad
+        assert torch.equal(out, embedding_layer_norm(**clamped)), bad
+        # Only ids of the rows that are asked for count.
+        flags.zero_()
+        embedding_layer_norm(**arguments, indices=torch.tensor([0, 3, 6]), out_of_range=flags)
+        assert flags.item() == 0
+
+
+def test_flags_add_up():
+    arguments = _embedding_arguments(7)
+    flags = torch.tensor([8], dtype=torch.int32)
+    embedding_layer_norm(**arguments, out_of_range=flags)
+    assert flags.item() == 8
+    arguments["token_type_ids"][0] = 3
+    arguments["position_ids"][6] = -1
+    embedding_layer_norm(**arguments, out_of_range=flags)
+    assert flags.item() == 8 | 2 | 4
+
+
+@pytest.mark.parametrize("bad", [-1, 40])
+def test_an_index_beyond_the_positions_raises(bad):
+    with pytest.raises((IndexError, RuntimeError), match="out of range"):
+        embedding_layer_norm(**_embedding_arguments(40), indices=torch.tensor([0, bad]))
