@@ -10,6 +10,10 @@ PIP_INSTALL_ARGS ?=
 PYTEST_ARGS ?=
 BENCH_ARGS ?=
 
+# Whether `make`'s own environments get the CUDA extension (docs/building.md). Not by default: nothing that runs in
+# them needs it, and compiling it for all architectures takes minutes.
+BERTFAST_CUDA ?= 0
+
 VENV := .venv
 VENV_TF4 := .venv-tf4
 TF4_LOG := $(VENV_TF4).log
@@ -106,5 +110,5 @@ $(VENV)/.requirements $(VENV_TF4)/.requirements:
 
 $(VENV)/.ready $(VENV_TF4)/.ready: %/.ready: %/.requirements pyproject.toml setup.py
 	@echo "==> Installing bertfast into $(@D), editable"
-	@'$(@D)/bin/python' $(PIP_INSTALL) --no-deps --no-build-isolation --editable .
+	@BERTFAST_CUDA='$(BERTFAST_CUDA)' '$(@D)/bin/python' $(PIP_INSTALL) --no-deps --no-build-isolation --editable .
 	@touch $@

@@ -1,8 +1,26 @@
-"""Everything about the package stands in pyproject.toml.
+"""Whether the CUDA extension is built, and how, is decided in cuda_build/; all else stands in pyproject.toml."""
 
-This file is where the CUDA extension is built from once its bindings land (issue 4).
-"""
+import os
+import sys
+from pathlib import Path
 
 from setuptools import setup
 
-setup()
+# A build in isolation does not look for modules beside this file.
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+from cuda_build.plan import make_plan
+from cuda_build.toolchain import CannotBuild
+from cuda_build.variables import BadVariable
+
+try:
+    plan = make_plan(os.environ)
+except (BadVariable, CannotBuild) as error:
+    sys.exit(f"error: bertfast._C, the CUDA kernels, cannot be built: {error}")
+
+if plan is None:
+    setup()
+else:
+    from cuda_build.build_ext import BuildExtension, CudaExtension
+
+    setup(ext_modules=[CudaExtension(plan)], cmdclass={"build_ext": BuildExtension})

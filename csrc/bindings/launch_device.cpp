@@ -7,6 +7,7 @@
 #include <string>
 
 #include "bindings/arguments.h"
+#include "bindings/cuda_errors.h"
 #include "bindings/launch.h"
 
 namespace bertfast::bindings {
@@ -33,6 +34,13 @@ cudaStream_t current_stream(int32_t device_index) {
   return static_cast<cudaStream_t>(stream);
 }
 
+// Without a check: there is an error to be reported already, and it matters more.
+DeviceName device_name(int device_index) {
+  cudaDeviceProp properties = {};
+  cudaGetDeviceProperties(&properties, device_index);
+  return {device_index, properties.name, 10 * properties.major + properties.minor};
+}
+
 int attribute(cudaDeviceAttr name, int device_index) {
   int value = 0;
   const cudaError_t status = cudaDeviceGetAttribute(&value, name, device_index);
@@ -51,6 +59,7 @@ int compute_capability(const Tensor& tensor) {
 void run_on_stream(const char* op, const std::vector<NamedTensor>& tensors,
                    const std::function<cudaError_t(cudaStream_t)>& launcher) {
   const Tensor& first = tensors.front().tensor;
+  if (!first.is_cuda()) fail(tensors.front().name, "a tensor on a CUDA device", "another device");
   const int32_t device_index = first.get_device_index();
   for (const auto& [name, tensor] : tensors) {
     if (tensor.is_cuda() && tensor.get_device_index() == device_index) continue;
@@ -59,7 +68,8 @@ void run_on_stream(const char* op, const std::vector<NamedTensor>& tensors,
   const torch::stable::accelerator::DeviceGuard guard(device_index);
   const cudaError_t status = launcher(current_stream(device_index));
   if (status == cudaSuccess) return;
-  throw std::runtime_error(std::string(op) + ": " + cudaGetErrorString(status));
+  cudaGetLastError();  // or the next launch would report it
+  throw std::runtime_error(std::string(op) + ": " + describe(status, device_name(device_index)));
 }
 
 }  // namespace bertfast::bindings

@@ -1,0 +1,16 @@
+// What is known of a build only when it is made: cuda_build/ writes the definition.
+#pragma once
+
+namespace bertfast::bindings {
+
+struct BuildConfig {
+  const char* bertfast_version;
+  const char* nvcc_version;
+  const char* torch_version;  // whose headers were read
+  const char* host_compiler;
+  const char* codes;  // machine code and PTX in the binary: "sm_80 sm_90 compute_90"
+};
+
+extern const BuildConfig kBuildConfig;
+
+}  // namespace bertfast::bindings
