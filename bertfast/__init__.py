@@ -14,6 +14,7 @@ from bertfast._version import __version__
 if TYPE_CHECKING:
     from bertfast.errors import (
         BertfastError,
+        ExtensionError,
         FallbackError,
         InputRangeError,
         InputShapeError,
@@ -47,6 +48,7 @@ _HOMES = {
     "STATS": "reporting",
     "stats": "reporting",
     "BertfastError": "errors",
+    "ExtensionError": "errors",
     "FallbackError": "errors",
     "InputRangeError": "errors",
     "InputShapeError": "errors",
@@ -76,6 +78,7 @@ __all__ = [
     "BertLMHeadModel",
     "BertModel",
     "BertfastError",
+    "ExtensionError",
     "FallbackError",
     "InputRangeError",
     "InputShapeError",

@@ -30,3 +30,7 @@ class UnsupportedModelError(BertfastError, ValueError):
 
 class StaleGraphError(BertfastError, RuntimeError):
     """A backward pass was asked of a model whose modules were replaced since the forward pass."""
+
+
+class ExtensionError(BertfastError, RuntimeError):
+    """The compiled CUDA kernels were asked for, and are not there or do not fit."""

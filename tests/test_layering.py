@@ -30,6 +30,7 @@ _LAYERS = (
     ("weights",),
     ("linear", "packing"),
     ("ops.",),
+    ("extension",),
     ("compat", "errors", "reporting", "_version"),
 )
 # The only ones that know transformers. Everything else deals in tensors.

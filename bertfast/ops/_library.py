@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
+
+from bertfast import extension
+from bertfast.errors import ExtensionError
 
 _LIBRARY = torch.library.Library("bertfast", "FRAGMENT")
 
@@ -27,13 +30,16 @@ def register(
     that equal the schema's default, so each needs the same defaults.
 
     The reference is registered for ``CPU`` only: a tensor on a device without a kernel fails loudly
-    instead of running slowly.
+    instead of running slowly. ``bertfast._C`` registers the kernels for ``CUDA`` itself, by csrc/bindings.
     """
     name = schema.split("(", 1)[0]
     FAKES[name] = _checked(fake, check, arguments)
     _LIBRARY.define(schema, tags=torch.Tag.pt2_compliant_tag)
     _LIBRARY.impl(name, _checked(reference, check, arguments), "CPU")
     torch.library.register_fake(f"bertfast::{name}", FAKES[name], lib=_LIBRARY)
+    if not (extension.available() and torch._C._dispatch_has_kernel_for_dispatch_key(f"bertfast::{name}", "CUDA")):
+        # Instead of the dispatcher's own words. A binary of another version may have left kernels there.
+        _LIBRARY.impl(name, _refusal(name), "CUDA", allow_override=True)
 
 
 def _checked(
@@ -46,6 +52,15 @@ def _checked(
         return function(*values)
 
     return run
+
+
+def _refusal(name: str) -> Callable[..., NoReturn]:
+    reason = extension.why_not() or f"bertfast._C has none for it; is it older than the rest? {extension.build_info()}"
+
+    def refuse(*arguments: Any, **keywords: Any) -> NoReturn:
+        raise ExtensionError(f"bertfast::{name}: no CUDA kernel: {reason}")
+
+    return refuse
 
 
 def check_shape(name: str, tensor: torch.Tensor, *expected: int | str) -> None:
