@@ -18,14 +18,15 @@ def varlen_attention(
 ) -> Tensor:
     """Attention of each packed sequence over its own keys.
 
-    qkv: [T, 3, N, D]; cu_seqlens: [B + 1] int32, the offsets of the sequences, from 0 to T; key_lengths: [B] int32
-    or None; max_seqlen: the longest sequence -> [T, N, D], dtype of qkv. The first ``key_lengths[b]`` rows of
+    qkv: [T, 3, N, D]; cu_seqlens: [B + 1] int32, the offsets of the sequences, from 0 to at most T; key_lengths: [B]
+    int32 or None; max_seqlen: the longest sequence -> [T, N, D], dtype of qkv. The first ``key_lengths[b]`` rows of
     sequence ``b`` are queries and keys, its other rows queries only; None means that every row is a key. A query
-    without any key gives 0, not NaN.
+    without any key gives 0, not NaN. Rows after the last sequence, of a buffer that is larger than the batch, are not
+    read; what stands in their place in the result is not defined.
 
     Raises ValueError for shapes and dtypes that do not fit and for a scale that is not finite and above 0. Where the
     values can be read without waiting for a device, on a CPU, it is also raised for offsets that decrease or do not
-    run from 0 to T, for key_lengths below 0 or above the rows of their sequence and for a max_seqlen below the
+    run from 0 to at most T, for key_lengths below 0 or above the rows of their sequence and for a max_seqlen below the
     longest sequence. On a device such values are the caller's fault: they lead to wrong rows, never to accesses
     outside of the tensors.
     """
@@ -40,13 +41,15 @@ def equal_length_runs(
     """Yield (first sequence, number of sequences, first row, rows, keys) of neighbours that have equal lengths.
 
     One batched call serves such a run; the packing orders the sequences by length to make the runs long. Raises
-    ValueError for offsets that do not go from 0 up to the number of rows, and for more keys than rows.
+    ValueError for offsets that do not go from 0 up to at most the number of rows, and for more keys than rows.
     """
     offsets = cu_seqlens.tolist()
     lengths = [end - start for start, end in pairwise(offsets)]
     keys = lengths if key_lengths is None else key_lengths.tolist()
-    if offsets[0] != 0 or offsets[-1] != num_tokens or min(lengths, default=0) < 0:
-        raise ValueError(f"cu_seqlens: expected offsets from 0 up to {num_tokens} rows, got {_shortened(offsets)}")
+    if offsets[0] != 0 or offsets[-1] > num_tokens or min(lengths, default=0) < 0:
+        raise ValueError(
+            f"cu_seqlens: expected offsets from 0 up to at most {num_tokens} rows, got {_shortened(offsets)}"
+        )
     if any(not 0 <= k <= length for k, length in zip(keys, lengths, strict=True)):
         raise ValueError(f"key_lengths: expected at most {_shortened(lengths)} keys, got {_shortened(keys)}")
     first = 0
@@ -101,6 +104,9 @@ def _reference(qkv: Tensor, cu_seqlens: Tensor, key_lengths: Tensor | None, max_
             q.transpose(1, 2), k[:, :keys].transpose(1, 2), v[:, :keys].transpose(1, 2), scale=scale
         )
         pieces.append(out.transpose(1, 2).reshape(count * length, num_heads, head_size))
+    spare = num_tokens - sum(map(len, pieces))
+    if spare > 0:
+        pieces.append(qkv.new_zeros((spare, num_heads, head_size)))
     return pieces[0] if len(pieces) == 1 else torch.cat(pieces) if pieces else qkv.new_empty(qkv[:, 0].shape)
 
 

@@ -103,6 +103,18 @@ def test_rows_beyond_the_keys_are_never_read():
     assert relative_error(first, clean[[0, 5]]) <= TOLERANCES[torch.float64].op
 
 
+def test_rows_after_the_last_sequence_belong_to_none():
+    lengths = [5, 0, 4]
+    qkv = randn(14, 3, 2, 12)
+    qkv[9:] = float("nan")
+    out = varlen_attention(qkv, offsets(lengths), None, 5, 0.4)
+    assert out.shape == (14, 2, 12)
+    assert torch.equal(out[:9], varlen_attention(qkv[:9], offsets(lengths), None, 5, 0.4))
+    query = randn(3, 2, 12)
+    first = first_token_attention(query, qkv[:, 1:].contiguous(), offsets(lengths), None, 0.4)
+    assert torch.equal(first, first_token_attention(query, qkv[:9, 1:].contiguous(), offsets(lengths), None, 0.4))
+
+
 @settings(max_examples=80)
 @given(st.lists(st.integers(0, 6).flatmap(lambda n: st.tuples(st.just(n), st.integers(0, n))), max_size=6))
 def test_any_layout(layout):
