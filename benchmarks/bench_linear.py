@@ -1,4 +1,4 @@
-"""The dense layers of BERT-base and MiniLM by each CPU backend: why `select_linear` chooses as it does.
+"""The dense layers of BERT-base and MiniLM by each CPU backend: why `MixedLinear` chooses as it does.
 
     python benchmarks/bench_linear.py [--rows 2,16,64,128,192,1024] [--repeats 7] [--dtype float32]
 

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
         BertModel,
     )
     from bertfast.models.pipelines import pipeline
+    from bertfast.models.warmup import warmup
     from bertfast.reporting import STATS, stats
 
 # Name -> the module it is served from, imported when the name is first used.
@@ -45,6 +46,7 @@ _HOMES = {
     "install": "models.accelerate",
     "restore": "models.accelerate",
     "uninstall": "models.accelerate",
+    "warmup": "models.warmup",
     "STATS": "reporting",
     "stats": "reporting",
     "BertfastError": "errors",
@@ -93,6 +95,7 @@ __all__ = [
     "restore",
     "stats",
     "uninstall",
+    "warmup",
 ]
 
 

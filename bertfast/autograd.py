@@ -90,7 +90,7 @@ class _StockBackward(torch.autograd.Function):
         inputs = ctx.saved_tensors[: len(ctx.names)]
         create_graph = torch.is_grad_enabled()
         # The surroundings of a backward pass do not change what the forward has computed.
-        with torch.enable_grad(), torch.autocast("cpu", enabled=False):
+        with torch.enable_grad(), torch.autocast(inputs[0].device.type, enabled=False):
             # Differentiating with respect to views keeps hooks on the inputs for the outer graph, where they run once.
             stand_ins = [tensor.view_as(tensor) for tensor in inputs]
             outputs = stock.outputs(dict(zip(ctx.names, stand_ins, strict=True)))

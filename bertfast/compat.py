@@ -13,14 +13,12 @@ from transformers.modeling_outputs import BaseModelOutputWithPoolingAndCrossAtte
 TRANSFORMERS_5 = int(transformers.__version__.split(".", 1)[0]) >= 5
 
 
-def attended(mask: Tensor, dtype: torch.dtype) -> Tensor:
-    """Which positions a 2-D mask of any dtype leaves visible: [B, S] bool.
+def mask_reading(dtype: torch.dtype) -> torch.dtype | None:
+    """How a 2-D mask is read, as ``one_in`` of `bertfast.ops.unpad_input`, for a model of ``dtype``.
 
-    transformers 5 reads the mask as a bool; 4.57 masks what is not exactly 1 in the model's dtype.
+    transformers 5 reads it as a bool; 4.57 masks what is not exactly 1 in the model's dtype.
     """
-    if mask.dtype == torch.bool:
-        return mask
-    return mask.bool() if TRANSFORMERS_5 else mask.to(dtype) == 1
+    return None if TRANSFORMERS_5 else dtype
 
 
 def unusual_mask(mask: Tensor, dtype: torch.dtype, attention: str) -> str | None:

@@ -7,22 +7,26 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from bertfast.ops import embedding_layer_norm, first_token_attention, varlen_attention
-from bertfast.packing import PackedBatch
+from bertfast.ops import embedding_layer_norm, first_token_attention, gather_first, varlen_attention
+from bertfast.packing import Sequences
 from bertfast.weights import EncoderWeights, LayerWeights
-
-# Rows of one feed-forward step: the [rows, I] activations stay in the last-level cache.
-_FEED_FORWARD_ROWS = 1024
 
 
 @dataclass(frozen=True)
 class PackedTokens:
-    """What is embedded. word_ids, token_type_ids, position_ids: [T]; word_embeddings: [rows, H]."""
+    """What is embedded, by position of the padded batch; see `bertfast.ops.embedding_layer_norm`.
 
-    word_ids: Tensor
-    token_type_ids: Tensor
-    position_ids: Tensor
+    word_ids, token_type_ids, position_ids: [P] or None; word_embeddings: [rows, H]; indices: [T] or None;
+    padded_len: S; out_of_range: [1] int32, gets the bits of ids that are outside of their tables, or None.
+    """
+
+    word_ids: Tensor | None
+    token_type_ids: Tensor | None
+    position_ids: Tensor | None
     word_embeddings: Tensor
+    indices: Tensor | None
+    padded_len: int
+    out_of_range: Tensor | None = None
 
 
 class Scratch:
@@ -31,13 +35,14 @@ class Scratch:
     A traced graph has none: its compiler plans the memory, and a block of rows would fix the number of tokens.
     """
 
-    def __init__(self, weights: EncoderWeights, num_tokens: int, like: Tensor) -> None:
-        spec = weights.spec
+    def __init__(self, weights: EncoderWeights, x: Tensor) -> None:
+        spec, block = weights.spec, weights.policy.feed_forward_rows
         self.qkv: Tensor | None = None
         self.intermediate: Tensor | None = None
         if not torch.compiler.is_compiling():
-            self.qkv = like.new_empty((num_tokens, 3 * spec.hidden_size))
-            self.intermediate = like.new_empty((min(num_tokens, _FEED_FORWARD_ROWS), spec.inner_size))
+            num_tokens = x.shape[0]
+            self.qkv = x.new_empty((num_tokens, 3 * spec.hidden_size))
+            self.intermediate = x.new_empty((min(num_tokens, block or num_tokens), spec.inner_size))
 
 
 def embed(weights: EncoderWeights, tokens: PackedTokens) -> Tensor:
@@ -53,52 +58,56 @@ def embed(weights: EncoderWeights, tokens: PackedTokens) -> Tensor:
         table.norm.weight,
         table.norm.bias,
         table.norm.eps,
+        tokens.indices,
+        tokens.padded_len,
+        tokens.out_of_range,
     )
 
 
-def encode(weights: EncoderWeights, tokens: PackedTokens, batch: PackedBatch) -> list[Tensor]:
-    """All hidden states of the packed batch, embeddings first: L + 1 tensors [T, H]."""
-    states = [embed(weights, tokens)]
-    scratch = Scratch(weights, batch.num_tokens, states[0])
+def run_all_layers(weights: EncoderWeights, x: Tensor, sequences: Sequences) -> list[Tensor]:
+    """All hidden states. x: [T, H], the embeddings -> themselves and the result of each layer, L + 1 tensors [T, H]."""
+    states = [x]
+    scratch = Scratch(weights, x)
     for layer in weights.layers:
-        states.append(run_layer(weights, layer, states[-1], batch, scratch))
+        states.append(run_layer(weights, layer, states[-1], sequences, scratch))
     return states
 
 
-def encode_last(weights: EncoderWeights, tokens: PackedTokens, batch: PackedBatch) -> Tensor:
-    """The last hidden state of every packed row: [T, H]."""
-    x = embed(weights, tokens)
-    scratch = Scratch(weights, batch.num_tokens, x)
-    for layer in weights.layers:
-        x = run_layer(weights, layer, x, batch, scratch)
-    return x
+def run_layers(weights: EncoderWeights, x: Tensor, sequences: Sequences, first_token_only: bool) -> Tensor:
+    """The last hidden state. x: [T, H], the embeddings -> [T, H], or of each sequence's first token [B, H]."""
+    scratch = Scratch(weights, x)
+    *layers, last = weights.layers
+    for layer in layers:
+        x = run_layer(weights, layer, x, sequences, scratch)
+    run_last = run_layer_on_first if first_token_only else run_layer
+    return run_last(weights, last, x, sequences, scratch)
 
 
-def encode_first(weights: EncoderWeights, tokens: PackedTokens, batch: PackedBatch) -> Tensor:
-    """The last hidden state of each sequence's first token: [B, H], in packed order.
-
-    The last layer computes keys and values for all rows, everything else for one row per sequence.
-    """
-    x = embed(weights, tokens)
-    scratch = Scratch(weights, batch.num_tokens, x)
-    for layer in weights.layers[:-1]:
-        x = run_layer(weights, layer, x, batch, scratch)
-    spec, last = weights.spec, weights.layers[-1]
-    first = x[batch.first_rows]
-    query = weights.first_token.query(first).view(-1, spec.num_heads, spec.head_size)
-    key_value = weights.first_token.key_value(x).view(-1, 2, spec.num_heads, spec.head_size)
-    context = first_token_attention(query, key_value, batch.cu_seqlens, batch.key_lengths, spec.scale)
-    first = last.attention_output.add_norm(context.view(-1, spec.hidden_size), first, last.attention_norm)
-    return feed_forward(weights, last, first, scratch)
-
-
-def run_layer(weights: EncoderWeights, layer: LayerWeights, x: Tensor, batch: PackedBatch, scratch: Scratch) -> Tensor:
+def run_layer(
+    weights: EncoderWeights, layer: LayerWeights, x: Tensor, sequences: Sequences, scratch: Scratch
+) -> Tensor:
     """One post-LN layer. x: [T, H] -> [T, H]."""
     spec = weights.spec
     qkv = layer.qkv(x, out=scratch.qkv).view(-1, 3, spec.num_heads, spec.head_size)
-    context = varlen_attention(qkv, batch.cu_seqlens, batch.key_lengths, batch.max_seqlen, spec.scale)
+    context = varlen_attention(qkv, sequences.cu_seqlens, sequences.key_lengths, sequences.max_seqlen, spec.scale)
     x = layer.attention_output.add_norm(context.view(-1, spec.hidden_size), x, layer.attention_norm)
     return feed_forward(weights, layer, x, scratch)
+
+
+def run_layer_on_first(
+    weights: EncoderWeights, layer: LayerWeights, x: Tensor, sequences: Sequences, scratch: Scratch
+) -> Tensor:
+    """The last layer, for the first token of each sequence. x: [T, H] -> [B, H].
+
+    Keys and values are those of all rows; everything else is computed for one row per sequence.
+    """
+    spec = weights.spec
+    first = gather_first(x, sequences.first_rows)
+    query = weights.first_token.query(first).view(-1, spec.num_heads, spec.head_size)
+    key_value = weights.first_token.key_value(x).view(-1, 2, spec.num_heads, spec.head_size)
+    context = first_token_attention(query, key_value, sequences.cu_seqlens, sequences.key_lengths, spec.scale)
+    first = layer.attention_output.add_norm(context.view(-1, spec.hidden_size), first, layer.attention_norm)
+    return feed_forward(weights, layer, first, scratch)
 
 
 def feed_forward(weights: EncoderWeights, layer: LayerWeights, x: Tensor, scratch: Scratch) -> Tensor:
@@ -110,6 +119,6 @@ def feed_forward(weights: EncoderWeights, layer: LayerWeights, x: Tensor, scratc
         layer.output.add_norm(
             layer.intermediate.activated(rows, activation, out=memory[: rows.shape[0]]), rows, layer.output_norm
         )
-        for rows in x.split(_FEED_FORWARD_ROWS)
+        for rows in x.split(max(1, memory.shape[0]))
     ]
     return blocks[0] if len(blocks) == 1 else torch.cat(blocks)

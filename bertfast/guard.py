@@ -18,6 +18,7 @@ from torch.nn.modules import module as torch_module
 from torch.overrides import _get_current_function_mode_stack
 from torch.utils._device import DeviceContext
 
+from bertfast.devices import unserved
 from bertfast.families import Refused
 from bertfast.families import bert as family
 from bertfast.weights import EncoderSpec
@@ -57,7 +58,11 @@ class Snapshot:
         self._weights = _Slots([(m._parameters, name) for m in inner for name in m._parameters])
         self._tensors = list(parameters.values())
         self._buffers = [b for m in inner for b in m._buffers.values() if b is not None]
-        self._buffer_values = [b.clone() for b in self._buffers]
+        # Reading values from a device would mean to wait for it.
+        self._host_buffers = [b for b in self._buffers if b.device.type == "cpu"]
+        self._host_values = [b.clone() for b in self._host_buffers]
+        self._device_buffers = [b for b in self._buffers if b.device.type != "cpu"]
+        self._device_versions = self._current_versions()
         self._layouts = self._current_layouts()
 
     def holds(self) -> bool:
@@ -70,7 +75,8 @@ class Snapshot:
             and self.same_modules()
             and self._weights.same()
             and self._current_layouts() == self._layouts
-            and all(map(torch.equal, self._buffers, self._buffer_values))
+            and all(map(torch.equal, self._host_buffers, self._host_values))
+            and self._current_versions() == self._device_versions
         )
 
     def same_modules(self) -> bool:
@@ -80,6 +86,9 @@ class Snapshot:
     def training(self) -> bool:
         """Whether any module that training mode makes random is in training mode."""
         return any([owner["training"] for owner in self._random])
+
+    def _current_versions(self) -> list[int]:
+        return [b._version for b in self._device_buffers]
 
     def _current_layouts(self) -> list[Any]:
         # ``p.data = p.data[:1].expand(...)`` keeps address and elements, ``p.data = p.data[:50]`` the strides.
@@ -143,6 +152,10 @@ def _inspect(model: nn.Module) -> tuple[EncoderSpec, dict[str, nn.Module], dict[
             raise Refused(f"{name}: missing module")
     _check_parameters(model)
     spec = family.describe(model)
+    word: nn.Parameter = model.embeddings.word_embeddings.weight  # type: ignore[union-attr,assignment]
+    reason = unserved(word.device, word.dtype, spec.hidden_size, spec.head_size)
+    if reason is not None:
+        raise Refused(reason)
     parameters = {name: model.get_parameter(name) for name in family.parameter_names(spec).values()}
     return spec, modules, parameters
 
@@ -156,13 +169,13 @@ def _check_attributes(name: str, module: nn.Module) -> None:
 
 
 def _check_parameters(model: Any) -> None:
-    """All parameters are plain, dense, of one device that has kernels and of one floating-point dtype."""
+    """All parameters are plain, dense, on one device and of one floating-point dtype."""
     first = model.embeddings.word_embeddings.weight
     for name, parameter in model.named_parameters(remove_duplicate=False):
         if type(parameter) is not nn.Parameter:
             raise Refused(f"{name} is a {type(parameter).__name__}")
-        if parameter.device.type != "cpu":
-            raise Refused(f"device {parameter.device}: this build has kernels for cpu")
+        if parameter.device != first.device:
+            raise Refused(f"{name} is on {parameter.device}, word_embeddings on {first.device}")
         if parameter.dtype not in _FLOATS or parameter.dtype != first.dtype:
             raise Refused(f"{name} is {parameter.dtype}, word_embeddings {first.dtype}")
         if parameter.layout is not torch.strided:
@@ -194,7 +207,7 @@ def ambient_reason() -> str | None:
         return "a torch dispatch mode"
     if torch._C._functorch.maybe_current_level() is not None:
         return "functorch"
-    if torch.is_autocast_enabled("cpu"):
+    if torch.is_autocast_enabled("cpu") or torch.is_autocast_enabled("cuda"):
         return "autocast"
     if forward_ad._current_level >= 0:
         return "forward-mode differentiation"

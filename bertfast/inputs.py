@@ -31,15 +31,19 @@ class EncoderInputs:
 
 
 def check_inputs(arguments: Mapping[str, Any], spec: EncoderSpec, device: torch.device) -> EncoderInputs:
-    """Check the tensors of a call against the model.
+    """Check the tensors of a call against the model on ``device``; no value is read, which may mean to wait.
 
-    Raises InputShapeError, InputTypeError or InputRangeError naming the argument, what was given and the limit.
+    The tensors may all be on the model's device, or all on the CPU. Raises InputShapeError or InputTypeError naming
+    the argument, what was given and what is allowed.
     """
     input_ids, inputs_embeds = arguments.get("input_ids"), arguments.get("inputs_embeds")
     if (input_ids is None) == (inputs_embeds is None):
         given = "neither" if input_ids is None else "both"
         raise InputShapeError(f"input_ids, inputs_embeds: expected exactly one of them, got {given}")
     size: torch.Size
+    main = inputs_embeds if input_ids is None else input_ids
+    if isinstance(main, Tensor) and main.device.type == "cpu":
+        device = main.device
     if input_ids is not None:
         _check_tensor("input_ids", input_ids, device)
         size = input_ids.shape
@@ -74,12 +78,16 @@ def check_inputs(arguments: Mapping[str, Any], spec: EncoderSpec, device: torch.
     if attention_mask is not None:
         _check_tensor("attention_mask", attention_mask, device)
         attention_mask = _expand("attention_mask", attention_mask, size)
-    _check_range("input_ids", input_ids, spec.vocab_size, "the vocabulary")
-    _check_range("token_type_ids", token_type_ids, spec.num_token_types, "the token types")
-    _check_range("position_ids", position_ids, spec.max_positions, "the positions")
     return EncoderInputs(
         batch_size, padded_len, device, input_ids, inputs_embeds, attention_mask, token_type_ids, position_ids
     )
+
+
+def check_ranges(inputs: EncoderInputs, spec: EncoderSpec) -> None:
+    """Read the ids. Raises InputRangeError naming one that its table does not have."""
+    _check_range("input_ids", inputs.input_ids, spec.vocab_size, "the vocabulary")
+    _check_range("token_type_ids", inputs.token_type_ids, spec.num_token_types, "the token types")
+    _check_range("position_ids", inputs.position_ids, spec.max_positions, "the positions")
 
 
 def _check_tensor(name: str, value: Any, device: torch.device) -> None:

@@ -1,6 +1,6 @@
 """Dense layers of the encoder, behind one interface that hides who multiplies the matrices.
 
-This is where devices part ways: `select_linear` chooses a backend once, when the weights are prepared.
+`devices.py` chooses a backend once, when the weights are prepared.
 """
 
 from __future__ import annotations
@@ -51,23 +51,39 @@ class Linear(Protocol):
 
 
 class PortableLinear:
-    """ATen and bertfast's own ops only: any device with kernels for them, traceable by compile and export."""
+    """ATen and bertfast's own ops only: any device with kernels for them, traceable by compile and export.
+
+    The bias goes into the pass that follows a product, or into the product's own epilogue where none follows.
+    """
 
     name = "portable"
 
     def __init__(self, weights: Sequence[Tensor], biases: Sequence[Tensor]) -> None:
-        self.parts = list(zip(weights, biases, strict=True))
+        ends = list(accumulate(len(bias) for bias in biases))
+        self._parts = [
+            (weight.t(), bias, slice(end - len(bias), end))
+            for weight, bias, end in zip(weights, biases, ends, strict=True)
+        ]
 
     def __call__(self, x: Tensor, out: Tensor | None = None) -> Tensor:
-        results = [F.linear(x, weight, bias) for weight, bias in self.parts]
-        return results[0] if len(results) == 1 else torch.cat(results, 1)
+        if out is None or len(self._parts) == 1:
+            return _joined([torch.addmm(bias, x, weight_t) for weight_t, bias, _ in self._parts])
+        for weight_t, bias, columns in self._parts:
+            torch.addmm(bias, x, weight_t, out=out[:, columns])
+        return out
 
     def activated(self, x: Tensor, activation: str, out: Tensor | None = None) -> Tensor:
-        results = [bias_gelu(F.linear(x, weight), bias, activation) for weight, bias in self.parts]
-        return results[0] if len(results) == 1 else torch.cat(results, 1)
+        return _joined([bias_gelu(torch.mm(x, weight_t), bias, activation) for weight_t, bias, _ in self._parts])
 
     def add_norm(self, x: Tensor, residual: Tensor, norm: Norm) -> Tensor:
-        return residual_layer_norm(self(x), residual, norm.weight, norm.bias, norm.eps)
+        if len(self._parts) > 1:
+            return residual_layer_norm(self(x), residual, norm.weight, norm.bias, norm.eps)
+        [(weight_t, bias, _)] = self._parts
+        return residual_layer_norm(torch.mm(x, weight_t), residual, norm.weight, norm.bias, norm.eps, bias)
+
+
+def _joined(parts: list[Tensor]) -> Tensor:
+    return parts[0] if len(parts) == 1 else torch.cat(parts, 1)
 
 
 class _InPlaceLinear:
@@ -173,17 +189,17 @@ class MixedLinear:
         return self._few if self._suits_few and self._VECTORS < x.shape[0] <= few_rows else self._many
 
 
-def select_linear(device: torch.device, dtype: torch.dtype) -> type[Linear]:
-    """The backend for weights of this device and dtype.
+def select_cpu_linear(dtype: torch.dtype) -> type[Linear]:
+    """The backend for weights of this dtype in a CPU's memory.
 
     ``BERTFAST_CPU_LINEAR`` = ``auto`` (default: oneDNN for few rows, the BLAS for others), ``blas``, ``onednn`` or
-    ``portable`` overrides the choice on a CPU; a dtype that oneDNN does not take runs on ``blas``. Raises ValueError
-    for any other value.
+    ``portable`` overrides the choice; a dtype that oneDNN does not take runs on ``blas``. Raises ValueError for any
+    other value.
     """
     choice = os.environ.get("BERTFAST_CPU_LINEAR", "auto")
     if choice not in _CHOICES:
         raise ValueError(f"BERTFAST_CPU_LINEAR={choice!r}: expected one of {', '.join(_CHOICES)}")
-    if device.type != "cpu" or choice == "portable":
+    if choice == "portable":
         return PortableLinear
     if choice == "blas" or not _onednn_takes(dtype):
         return BlasLinear

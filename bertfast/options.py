@@ -23,11 +23,12 @@ class Options:
 
     pad_outputs: ``"auto"`` drops padding where it cannot be seen and computes it elsewhere, ``"exact"`` never drops,
     ``"zero"`` always drops and returns zeros there. on_fallback: what to do when stock transformers must run.
-    Raises ValueError for any other value.
+    Raises ValueError for any other value. cuda_graphs: replay recorded launches for small batches on a GPU.
     """
 
     pad_outputs: str = "auto"
     on_fallback: str = "log"
+    cuda_graphs: bool = True
 
     def __post_init__(self) -> None:
         for name, allowed in (("pad_outputs", PAD_OUTPUTS), ("on_fallback", ON_FALLBACK)):

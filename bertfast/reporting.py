@@ -20,11 +20,11 @@ _lock = threading.RLock()
 
 @dataclass(frozen=True)
 class Call:
-    """One forward pass of an encoder."""
+    """One forward pass of an encoder. real_tokens: None where they were not counted, to not wait for a GPU."""
 
     path: str
     reason: str | None = None
-    real_tokens: int = 0
+    real_tokens: int | None = 0
     computed_tokens: int = 0
     padded_tokens: int = 0
     first_token_only: bool = False
@@ -34,13 +34,14 @@ class Call:
 class Report:
     """What `bertfast.explain` tells of one encoder; ``str()`` is for people.
 
-    path, reason: of the last call, or of the call that was asked about. Token counts are of that call too.
+    path, reason: of the last call, or of the call that was asked about. Token counts are of that call too; real_tokens
+    is None where nobody has waited for a GPU to count them. recordings, recording_bytes: CUDA graphs that are kept.
     """
 
     encoder: str
     path: str
     reason: str | None
-    real_tokens: int
+    real_tokens: int | None
     computed_tokens: int
     padded_tokens: int
     first_token_only: bool
@@ -49,17 +50,22 @@ class Report:
     linear_backend: str | None
     fast_calls: int
     stock_calls: int
+    recordings: int = 0
+    recording_bytes: int = 0
 
     def __str__(self) -> str:
         lines = [f"bertfast {self.encoder}: {self.path}" + (f" ({self.reason})" if self.reason else "")]
         if self.padded_tokens:
+            real = "nobody has waited to count the" if self.real_tokens is None else self.real_tokens
             share = 100 * self.computed_tokens / self.padded_tokens
             lines.append(
-                f"  tokens: {self.real_tokens} real, {self.computed_tokens} computed of {self.padded_tokens} padded "
+                f"  tokens: {real} real, {self.computed_tokens} computed of {self.padded_tokens} padded "
                 f"({share:.0f} %)" + ("; last layer: first token only" if self.first_token_only else "")
             )
         if self.linear_backend:
             lines.append(f"  weights: {self.dtype}, read in place, linear layers by {self.linear_backend}")
+        if self.recordings:
+            lines.append(f"  recorded launches: {self.recordings}, {self.recording_bytes / 2**20:.1f} MiB")
         lines.append(f"  pad_outputs={self.pad_outputs}; calls: {self.fast_calls} fast, {self.stock_calls} stock")
         return "\n".join(lines)
 

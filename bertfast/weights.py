@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from bertfast.linear import Linear, Norm, select_linear
+from bertfast.devices import DevicePolicy, device_policy
+from bertfast.linear import Linear, Norm
 
 
 @dataclass(frozen=True)
@@ -75,12 +76,17 @@ class EncoderWeights:
     embeddings: EmbeddingWeights
     layers: tuple[LayerWeights, ...]
     first_token: FirstTokenWeights
-    backend: str
+    policy: DevicePolicy
 
     @property
     def dtype(self) -> torch.dtype:
         """dtype of the activations."""
         return self.embeddings.word.dtype
+
+    @property
+    def device(self) -> torch.device:
+        """Where they are, and the activations."""
+        return self.embeddings.word.device
 
 
 def build_weights(spec: EncoderSpec, parameters: Mapping[str, torch.nn.Parameter]) -> EncoderWeights:
@@ -95,7 +101,8 @@ def build_weights(spec: EncoderSpec, parameters: Mapping[str, torch.nn.Parameter
         raise ValueError(f"weights: missing {sorted(missing)}, unknown {sorted(unknown)}")
     tensors = {role: parameter.detach() for role, parameter in parameters.items()}
     word = tensors["embeddings.word"]
-    linear = select_linear(word.device, word.dtype)
+    policy = device_policy(word.device, word.dtype)
+    linear = policy.linear
 
     def norm(prefix: str) -> Norm:
         return Norm(tensors[f"{prefix}.weight"], tensors[f"{prefix}.bias"], spec.eps)
@@ -123,7 +130,7 @@ def build_weights(spec: EncoderSpec, parameters: Mapping[str, torch.nn.Parameter
         ),
         layers=layers,
         first_token=FirstTokenWeights(query=dense(last, "query"), key_value=dense(last, "key", "value")),
-        backend=linear.name,
+        policy=policy,
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any, TypeVar
 
 from torch import nn
@@ -13,6 +12,7 @@ from bertfast.errors import UnsupportedModelError
 from bertfast.models import sentence_transformers
 from bertfast.models.bert import (
     ACCELERATED,
+    POOLED_HEADS,
     STOCK_FORWARD,
     BertModel,
     fast_forward,
@@ -24,24 +24,20 @@ from bertfast.reporting import Call, Report
 T = TypeVar("T")
 
 _ORIGINALS = {fast: stock for stock, fast in ACCELERATED.items()}
-_POOLED_HEADS = (
-    hf.BertForNextSentencePrediction,
-    hf.BertForSequenceClassification,
-    hf.BertForMultipleChoice,
-)
 _installed: dict[type[nn.Module], Any] = {}
 
 
-def accelerate(model: T, *, pad_outputs: str = "auto", on_fallback: str = "log") -> T:
+def accelerate(model: T, *, pad_outputs: str = "auto", on_fallback: str = "log", cuda_graphs: bool = True) -> T:
     """Make every BERT encoder inside ``model`` run on bertfast, in place, and return ``model``.
 
     model: an nn.Module, or an object whose ``model`` is one (a pipeline). pad_outputs: ``"auto"`` drops padding
     where it cannot be seen and computes it elsewhere, ``"exact"`` never drops it, ``"zero"`` always does and
     returns zeros there. on_fallback: ``"log"``, ``"silent"`` or ``"raise"`` when a call must run stock transformers.
+    cuda_graphs: on a GPU, replay recorded launches for small batches (`warmup` records them before the first call).
     Calling it again changes the options. Raises UnsupportedModelError if there is no BERT encoder inside.
     """
-    options = Options(pad_outputs, on_fallback)
-    root = _root(model)
+    options = Options(pad_outputs, on_fallback, cuda_graphs)
+    root = root_of(model)
     encoders = [m for m in root.modules() if type(m) in (hf.BertModel, BertModel)]
     if not encoders:
         raise UnsupportedModelError(
@@ -64,7 +60,7 @@ def holds_encoder(root: nn.Module) -> bool:
 
 def restore(model: T) -> T:
     """Undo `accelerate`, in place: every encoder inside ``model`` is transformers' own class again."""
-    for module in _root(model).modules():
+    for module in root_of(model).modules():
         stock = _ORIGINALS.get(type(module)) or sentence_transformers.stock_class(type(module))
         if stock is not None:
             module.__class__ = stock
@@ -76,7 +72,7 @@ def install() -> None:
     """Accelerate every BERT of this process, whoever made it, also those still to be made. Idempotent."""
     if _installed:
         return
-    for head in _POOLED_HEADS:
+    for head in POOLED_HEADS:
         _installed[head] = head.forward
         head.forward = reads_pooled_only(head.forward)
     _installed[hf.BertModel] = STOCK_FORWARD
@@ -96,10 +92,8 @@ def explain(model: Any, *args: Any, **kwargs: Any) -> Report:
     With inputs, tells which path a call with them would take, without running it. For a model with several
     encoders, the first is reported. Raises UnsupportedModelError if there is none, and the errors of bad inputs.
     """
-    root = _root(model)
-    encoder = next(_encoders(root), None)
-    if encoder is None:
-        raise UnsupportedModelError(f"{type(model).__name__} holds no accelerated encoder; call bertfast.accelerate")
+    root = root_of(model)
+    encoder = encoders_of(root)[0]
     engine = Engine.of(encoder)
     call = engine.last or Call("not called yet")
     if args or kwargs:
@@ -120,7 +114,7 @@ def _probe(root: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tu
 
 
 def _report(encoder: nn.Module, engine: Engine, call: Call) -> Report:
-    weights = engine.weights
+    weights, graphs = engine.weights, engine.graphs
     return Report(
         encoder=type(encoder).__name__,
         path=call.path,
@@ -131,13 +125,15 @@ def _report(encoder: nn.Module, engine: Engine, call: Call) -> Report:
         first_token_only=call.first_token_only,
         pad_outputs=engine.options.pad_outputs,
         dtype=None if weights is None else str(weights.dtype),
-        linear_backend=None if weights is None else weights.backend,
+        linear_backend=None if weights is None else weights.policy.linear.name,
         fast_calls=engine.counts["fast"],
         stock_calls=engine.counts["stock"],
+        recordings=0 if graphs is None else len(graphs),
+        recording_bytes=0 if graphs is None else graphs.num_bytes,
     )
 
 
-def _root(model: Any) -> nn.Module:
+def root_of(model: Any) -> nn.Module:
     """The module itself, or the one that a pipeline holds."""
     root = model if isinstance(model, nn.Module) else getattr(model, "model", None)
     if not isinstance(root, nn.Module):
@@ -147,8 +143,10 @@ def _root(model: Any) -> nn.Module:
     return root
 
 
-def _encoders(root: nn.Module) -> Iterator[nn.Module]:
+def encoders_of(root: nn.Module) -> list[nn.Module]:
+    """The accelerated encoders inside ``root``. Raises UnsupportedModelError if there is none."""
     patched = hf.BertModel in _installed
-    for module in root.modules():
-        if type(module) is BertModel or (patched and type(module) is hf.BertModel):
-            yield module
+    found = [m for m in root.modules() if type(m) is BertModel or (patched and type(m) is hf.BertModel)]
+    if not found:
+        raise UnsupportedModelError(f"{type(root).__name__} holds no accelerated encoder; call bertfast.accelerate")
+    return found

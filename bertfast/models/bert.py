@@ -167,6 +167,9 @@ MODELS: tuple[type[nn.Module], ...] = (
     BertForQuestionAnswering,
 )
 
+#: Those of transformers' heads that read the pooled output only.
+POOLED_HEADS = (hf.BertForNextSentencePrediction, hf.BertForSequenceClassification, hf.BertForMultipleChoice)
+
 #: transformers' class -> bertfast's.
 ACCELERATED: dict[type[nn.Module], type[nn.Module]] = {getattr(hf, m.__name__): m for m in MODELS}
 

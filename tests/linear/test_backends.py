@@ -8,7 +8,8 @@ from ops.cases import DTYPES, activation_oracle, layer_norm_oracle, randn
 from tolerances import TOLERANCES, relative_error
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from bertfast.linear import BlasLinear, MixedLinear, Norm, OneDnnLinear, PortableLinear, select_linear
+from bertfast.devices import device_policy
+from bertfast.linear import BlasLinear, MixedLinear, Norm, OneDnnLinear, PortableLinear, select_cpu_linear
 
 _CPU = torch.device("cpu")
 _BACKENDS = ["auto", "blas", "onednn", "portable"]
@@ -41,7 +42,7 @@ def _bound(dtype, inner):
 def linear(request, monkeypatch):
     """``linear(dtype)``: the class chosen for a backend's name."""
     monkeypatch.setenv("BERTFAST_CPU_LINEAR", request.param)
-    return lambda dtype: select_linear(_CPU, dtype)
+    return lambda dtype: select_cpu_linear(dtype)
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
@@ -155,11 +156,11 @@ def test_nothing_is_copied(rows, edited, linear):
 def test_an_unknown_backend_raises(monkeypatch):
     monkeypatch.setenv("BERTFAST_CPU_LINEAR", "fastest")
     with pytest.raises(ValueError, match=r"BERTFAST_CPU_LINEAR='fastest'.*blas"):
-        select_linear(_CPU, torch.float32)
+        select_cpu_linear(torch.float32)
 
 
 def test_other_devices_get_the_portable_one():
-    assert select_linear(torch.device("cuda"), torch.float32) is PortableLinear
+    assert device_policy(torch.device("cuda"), torch.float32).linear is PortableLinear
 
 
 # Tracing. Weights are captured as constants, as a compiled or exported encoder would.
@@ -180,7 +181,7 @@ class _Block(torch.nn.Module):
 @pytest.mark.parametrize("backend", ["blas", "portable"])
 def test_fake_tensors(backend, monkeypatch):
     monkeypatch.setenv("BERTFAST_CPU_LINEAR", backend)
-    make = select_linear(_CPU, torch.bfloat16)
+    make = select_cpu_linear(torch.bfloat16)
     real = _Block(make, torch.bfloat16)(randn(7, 24, dtype=torch.bfloat16))
     with FakeTensorMode():
         fake = _Block(make, torch.bfloat16)(torch.empty(7, 24, dtype=torch.bfloat16))

@@ -7,8 +7,8 @@ import torch
 from ops.cases import counts, offsets
 from tolerances import TOLERANCES, relative_error
 
-from bertfast.encoder import PackedTokens, encode_last
-from bertfast.packing import PackedBatch
+from bertfast.encoder import PackedTokens, embed, run_layers
+from bertfast.packing import Sequences
 from bertfast.weights import EncoderSpec, build_weights, parameter_roles
 
 _SPEC = EncoderSpec(
@@ -26,7 +26,7 @@ _SPEC = EncoderSpec(
 
 
 class _Encoder(torch.nn.Module):
-    """`encode_last` of tensors: the layout is put together inside, so that T is the graph's own symbol."""
+    """The encoder, of tensors: the layout is put together inside, so that T is the graph's own symbol."""
 
     def __init__(self):
         super().__init__()
@@ -35,26 +35,13 @@ class _Encoder(torch.nn.Module):
             for role, shape in parameter_roles(_SPEC).items()
         }
         self.packed = build_weights(_SPEC, parameters)
-        assert self.packed.backend == "portable"
+        assert self.packed.policy.linear.name == "portable"
 
     def forward(self, word_ids, position_ids, cu_seqlens, key_lengths):
-        batch = PackedBatch(
-            batch_size=3,
-            padded_len=4096,
-            num_tokens=word_ids.shape[0],
-            num_keys=1,
-            # A bound will do for the reference. T itself, a symbol, would be made a constant by the op's `int`.
-            max_seqlen=4096,
-            fewest_keys=1,
-            indices=None,
-            cu_seqlens=cu_seqlens,
-            key_lengths=key_lengths,
-            first_rows=cu_seqlens[:-1].long(),
-            order=None,
-        )
-        types = torch.zeros_like(word_ids)
-        tokens = PackedTokens(word_ids, types, position_ids, self.packed.embeddings.word)
-        return encode_last(self.packed, tokens, batch)
+        # A bound will do for the reference. T itself, a symbol, would be made a constant by the op's `int`.
+        sequences = Sequences(cu_seqlens, key_lengths, cu_seqlens[:-1].long(), max_seqlen=4096)
+        tokens = PackedTokens(word_ids, None, position_ids, self.packed.embeddings.word, None, 4096)
+        return run_layers(self.packed, embed(self.packed, tokens), sequences, first_token_only=False)
 
 
 def _inputs(*lengths):

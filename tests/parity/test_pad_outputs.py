@@ -126,7 +126,7 @@ def test_what_computing_padding_costs_is_said_once(config, stock_and_fast, make_
         pair.check(**batch)
         pair.check(**batch)
     (record,) = caplog.records
-    assert "computing 6 padding tokens of 16 (38 %)" in record.getMessage()
+    assert "computing 6 masked tokens of 16 (38 %)" in record.getMessage()
     assert "pad_outputs='zero'" in record.getMessage()
 
 

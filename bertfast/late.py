@@ -1,0 +1,71 @@
+"""Checks of values in a device's memory that nobody waits for: what they find is raised by a later call."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from torch import Tensor
+
+from bertfast.cuda import copy_to_host
+from bertfast.errors import InputRangeError
+from bertfast.ops.embedding_layer_norm import (
+    POSITION_ID_OUT_OF_RANGE,
+    TOKEN_TYPE_ID_OUT_OF_RANGE,
+    WORD_ID_OUT_OF_RANGE,
+)
+from bertfast.ops.unpad_input import PackedCounts
+from bertfast.weights import EncoderSpec
+
+
+class LateChecks:
+    """Values on their way to the host, and what is to be done about each. Safe to call from several threads."""
+
+    def __init__(self) -> None:
+        self._pending: list[tuple[Callable[[], list[Any]], Callable[[list[Any]], None]]] = []
+        self._lock = threading.Lock()
+
+    def add(self, values: Tensor, check: Callable[[list[Any]], None]) -> None:
+        """Have ``check(values.tolist())`` called by the next `run`. values: [n]; they may change afterwards."""
+        pending = (copy_to_host(values), check)
+        with self._lock:
+            self._pending.append(pending)
+
+    def run(self) -> None:
+        """Wait for the values that were added, which come early in a forward, and check them.
+
+        Raises what the first check raises; the others are not checked again.
+        """
+        if not self._pending:
+            return
+        with self._lock:
+            pending, self._pending = self._pending, []
+        found = [(check, values()) for values, check in pending]
+        for check, values in found:
+            check(values)
+
+
+def check_late_ids(bits: int, spec: EncoderSpec) -> None:
+    """Raises InputRangeError for the tables that ids of an earlier call were outside of."""
+    tables = (
+        (WORD_ID_OUT_OF_RANGE, "input_ids", spec.vocab_size),
+        (TOKEN_TYPE_ID_OUT_OF_RANGE, "token_type_ids", spec.num_token_types),
+        (POSITION_ID_OUT_OF_RANGE, "position_ids", spec.max_positions),
+    )
+    wrong = [f"{name} outside of 0 to {rows - 1}" for bit, name, rows in tables if bits & bit]
+    if wrong:
+        raise InputRangeError(
+            f"an earlier call of this model was given {', '.join(wrong)}, and its outputs are meaningless; "
+            "is this the model's own tokenizer?"
+        )
+
+
+def check_late_counts(counts: PackedCounts, spec: EncoderSpec) -> None:
+    """Raises InputRangeError for what was wrong with the ids or the mask of an earlier call."""
+    check_late_ids(counts.out_of_range, spec)
+    if counts.fewest_keys == 0:
+        raise InputRangeError(
+            "an earlier call of this model was given an attention_mask with a row without any attended token, and its "
+            "outputs there are not those of transformers; leave such rows out of the batch"
+        )
