@@ -17,6 +17,10 @@ BERTFAST_CUDA ?= 0
 VENV := .venv
 VENV_TF4 := .venv-tf4
 TF4_LOG := $(VENV_TF4).log
+# `make cuda-check`: any version from 2.11 on.
+CUDA_TORCH ?= 2.14.1
+VENV_CUDA := .venv-cuda-$(CUDA_TORCH)
+CUDA_LOG := $(VENV_CUDA).log
 
 PIP_INSTALL = -m pip install -qq --disable-pip-version-check
 CXX_FILES = $(shell test ! -d csrc || find csrc -name '*.cu' -o -name '*.cuh' -o -name '*.cpp' -o -name '*.h')
@@ -27,7 +31,7 @@ export TOKENIZERS_PARALLELISM := false
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-tf4 quick lint format bench build venv clean distclean
+.PHONY: help demo test test-tf4 cuda-check quick lint format bench build venv clean distclean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -53,6 +57,18 @@ test-tf4: ## All tests but those of the kernels on transformers 4.57.6
 	else \
 	  echo "SKIPPED: the tests on transformers 4.57.6; $(VENV_TF4) could not be installed:"; \
 	  tail -n 8 '$(TF4_LOG)' | cut -c 1-300 | sed 's/^/  /'; \
+	fi
+
+# As above: what cannot be installed is skipped, aloud.
+cuda-check: ## Build the CUDA extension with a CUDA build of torch, and load it: no GPU
+	@command -v nvcc >/dev/null || { echo "SKIPPED: make cuda-check: no nvcc on the PATH"; exit 0; }; \
+	test -f $(VENV_CUDA)/.requirements || echo "==> Making $(VENV_CUDA), for torch $(CUDA_TORCH) (several GB)"; \
+	if $(MAKE) --no-print-directory $(VENV_CUDA)/.requirements >'$(CUDA_LOG)' 2>&1; then \
+	  $(VENV_CUDA)/bin/python -c 'import torch; print(f"==> The CUDA extension, torch {torch.__version__}, CUDA {torch.version.cuda}")'; \
+	  $(VENV_CUDA)/bin/python -m pytest tests/build $(PYTEST_ARGS); \
+	else \
+	  echo "SKIPPED: make cuda-check; $(VENV_CUDA) could not be installed:"; \
+	  tail -n 8 '$(CUDA_LOG)' | cut -c 1-300 | sed 's/^/  /'; \
 	fi
 
 quick: $(VENV)/.ready ## The tests that are not marked slow, newest transformers only
@@ -83,19 +99,21 @@ venv: $(VENV)/.ready ## Only make .venv
 	@echo "$(VENV) is ready"
 
 clean: ## Remove what was built and cached
-	rm -rf build build.log dist bertfast.egg-info '$(TF4_LOG)'
+	rm -rf build build.log dist bertfast.egg-info '$(TF4_LOG)' .venv-cuda-*.log
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks
 	find bertfast tests benchmarks examples -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
 
 distclean: clean ## The same, and the virtual environments
-	rm -rf $(VENV) $(VENV_TF4)
+	rm -rf $(VENV) $(VENV_TF4) .venv-cuda-*
 
 # ---- Virtual environments. <venv>/.requirements: the pinned packages are in; <venv>/.ready: bertfast is, too.
 
 $(VENV)/.requirements: requirements/dev.txt
 $(VENV_TF4)/.requirements: requirements/transformers4.txt
+$(VENV_CUDA)/.requirements: requirements/cuda.txt
+$(VENV_CUDA)/.requirements: MORE_REQUIREMENTS = torch==$(CUDA_TORCH)
 
-$(VENV)/.requirements $(VENV_TF4)/.requirements:
+$(VENV)/.requirements $(VENV_TF4)/.requirements $(VENV_CUDA)/.requirements:
 	@'$(PYTHON)' -c '' 2>/dev/null || \
 	  { echo "error: '$(PYTHON)' does not run; name a Python 3.10 or later: make ... PYTHON=/path/to/python3" >&2; exit 1; }
 	@'$(PYTHON)' -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
@@ -105,7 +123,7 @@ $(VENV)/.requirements $(VENV_TF4)/.requirements:
 	@echo "==> Making $(@D) from $$('$(PYTHON)' --version)"
 	@'$(PYTHON)' -m venv '$(@D)'
 	@echo "==> Installing $< (torch is large: minutes, the first time)"
-	@'$(@D)/bin/python' $(PIP_INSTALL) $(PIP_INSTALL_ARGS) -r $<
+	@'$(@D)/bin/python' $(PIP_INSTALL) $(PIP_INSTALL_ARGS) -r $< $(MORE_REQUIREMENTS)
 	@touch $@
 
 $(VENV)/.ready $(VENV_TF4)/.ready: %/.ready: %/.requirements pyproject.toml setup.py

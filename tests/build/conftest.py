@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
+import importlib.machinery
 import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
-
-Python = Callable[..., subprocess.CompletedProcess[str]]
 
 
 def environment(**changes: str) -> dict[str, str]:
@@ -58,29 +57,50 @@ def run_python(code: str, where: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
-@pytest.fixture(scope="session")
-def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A directory with the package and its extension, compiled for sm_80 and as PTX."""
+# One for each environment: what is built depends on its torch.
+_KEPT = ROOT / "build" / f"extension-{hashlib.sha256(sys.prefix.encode()).hexdigest()[:12]}"
+
+
+def build_extension() -> subprocess.CompletedProcess[str]:
+    """Compile the extension for sm_80 and as PTX; what was compiled before is kept."""
     missing = [tool for tool in ("nvcc", "g++") if shutil.which(tool) is None]
     if missing:
         pytest.skip(f"needs {' and '.join(missing)} on the PATH")
-    kept = ROOT / "build" / f"extension-{sys.implementation.cache_tag}"
-    done = run_setup(
-        *("build_ext", "--build-lib", kept / "lib", "--build-temp", kept / "temp"),
+    return run_setup(
+        *("build_ext", "--build-lib", _KEPT / "lib", "--build-temp", _KEPT / "temp"),
         BERTFAST_CUDA="1",
         TORCH_CUDA_ARCH_LIST="8.0+PTX",
         MAX_JOBS="2",
     )
+
+
+def binaries_of_other_environments() -> list[Path]:
+    """Those that the tests have left in ``build/``: for this version of Python, and newer than the sources."""
+    pattern = f"extension-*/lib/bertfast/_C{importlib.machinery.EXTENSION_SUFFIXES[0]}"
+    sources = [*(ROOT / "csrc" / "bindings").iterdir(), ROOT / "bertfast" / "_version.py"]
+    newest = max(path.stat().st_mtime for path in sources)
+    others = [path for path in sorted(_KEPT.parent.glob(pattern)) if _KEPT not in path.parents]
+    return [path for path in others if path.stat().st_mtime > newest]
+
+
+def package(where: Path, binary: Path | None = None) -> Path:
+    """``where``, with the package in it, and with the extension."""
+    shutil.copytree(ROOT / "bertfast", where / "bertfast", ignore=shutil.ignore_patterns("__pycache__", "*.so"))
+    if binary is not None:
+        shutil.copy(binary, where / "bertfast")
+    return where
+
+
+@pytest.fixture(scope="session")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory with the package and its extension."""
+    done = build_extension()
     assert done.returncode == 0, done.stdout
-    package = tmp_path_factory.mktemp("built")
-    shutil.copytree(ROOT / "bertfast", package / "bertfast", ignore=shutil.ignore_patterns("__pycache__", "*.so"))
-    (binary,) = (kept / "lib" / "bertfast").glob("_C.*.so")
-    shutil.copy(binary, package / "bertfast")
-    return package
+    (binary,) = (_KEPT / "lib" / "bertfast").glob("_C.*.so")
+    return package(tmp_path_factory.mktemp("built"), binary)
 
 
 @pytest.fixture
 def without_extension(tmp_path: Path) -> Path:
     """A directory with the package alone."""
-    shutil.copytree(ROOT / "bertfast", tmp_path / "bertfast", ignore=shutil.ignore_patterns("__pycache__", "*.so"))
-    return tmp_path
+    return package(tmp_path)

@@ -10,7 +10,7 @@ import pytest
 
 import bertfast
 from bertfast import ops
-from build.conftest import ROOT, run_python
+from build.conftest import ROOT, binaries_of_other_environments, package, run_python
 
 pytestmark = pytest.mark.slow
 
@@ -149,6 +149,49 @@ def test_no_device_is_an_error_and_no_number(built):
 def test_errors_of_cuda(built, status, device, capability, words):
     code = f"import bertfast.ops, bertfast._C as c; print(c._describe_status({status}, {device!r}, {capability}))"
     assert words in _run(code, built)
+
+
+_EXPORT = """
+import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
+from ops.cases import OPS
+class Around(torch.nn.Module):
+    def __init__(self, op, constants):
+        super().__init__()
+        self.op, self.constants = op, constants
+    def forward(self, tensors):
+        return self.op(**tensors, **self.constants)
+for op in OPS.values():
+    arguments = op.make(20, torch.bfloat16)
+    constants = {k: v for k, v in arguments.items() if not isinstance(v, torch.Tensor)}
+    with FakeTensorMode():
+        tensors = {k: torch.empty(v.shape, dtype=v.dtype, device="cuda") for k, v in arguments.items()
+                   if k not in constants}
+        program = torch.export.export(Around(op, constants), (tensors,))
+    assert f"bertfast.{op.name}" in program.graph_module.code
+    print(op.name)
+"""
+
+
+def test_export_on_cuda(built):
+    done = run_python(_EXPORT, built)
+    assert done.returncode == 0, done.stderr
+    assert set(done.stdout.split()) == set(ops.__all__)
+
+
+def test_binaries_made_with_other_versions_of_torch(built, tmp_path):
+    """`make test` leaves one that was compiled with its torch; `make cuda-check` loads it into another."""
+    binaries = binaries_of_other_environments()
+    if not binaries:
+        pytest.skip("no other environment has built one")
+    for number, binary in enumerate(binaries):
+        where = package(tmp_path / str(number), binary)
+        out = _run(
+            "import bertfast.extension as e, bertfast.ops, torch\n"
+            "print(e.why_not(), e.build_info()['torch_headers'], torch.__version__)\n",
+            where,
+        )
+        assert out.startswith("None "), out
 
 
 def test_another_version_is_refused(built, tmp_path):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from build.conftest import ROOT  # noqa: F401  (puts cuda_build on the path)
 from cuda_build.resources import KernelResources, kernel_table_source, parse_report
 
 _REPORT = """\

@@ -6,7 +6,6 @@ import os
 
 import pytest
 
-from build.conftest import ROOT  # noqa: F401  (puts cuda_build on the path)
 from cuda_build.architectures import Architecture, choose_architectures
 from cuda_build.variables import BadVariable, cuda_mode, max_jobs
 

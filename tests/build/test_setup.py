@@ -1,0 +1,181 @@
+"""setup.py as pip runs it: what it says where the extension cannot be built, and what it builds then."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from build.conftest import build_extension, copy_sources, run_setup
+from cuda_build import plan, toolchain
+from cuda_build.toolchain import CannotBuild
+
+
+@pytest.fixture
+def no_usual_toolkit(monkeypatch, tmp_path):
+    monkeypatch.setattr(toolchain, "_USUAL_HOME", str(tmp_path / "nowhere"))
+
+
+def _program(path: Path, script: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f"#!/bin/sh\n{script}\n")
+    path.chmod(0o755)
+    return path
+
+
+def test_no_nvcc(no_usual_toolkit):
+    with pytest.raises(CannotBuild, match=r"^no nvcc on the PATH or in .*nowhere/bin: install .* CUDA_HOME .* PATH$"):
+        toolchain.find_nvcc({"PATH": ""})
+
+
+@pytest.mark.parametrize("variable", ["CUDA_HOME", "CUDA_PATH"])
+def test_no_nvcc_in_the_toolkit_named(tmp_path, variable):
+    """What is named is meant, whatever the PATH has."""
+    with pytest.raises(CannotBuild, match=rf"^no nvcc in {tmp_path}/bin: "):
+        toolchain.find_nvcc({"PATH": os.environ["PATH"], variable: str(tmp_path)})
+
+
+def test_an_old_nvcc(tmp_path):
+    nvcc = _program(tmp_path / "bin" / "nvcc", "echo 'Cuda compilation tools, release 11.7, V11.7.99'")
+    with pytest.raises(CannotBuild, match=rf"^nvcc 11.7.99 \({nvcc}\) is too old: install CUDA 11.8 or later"):
+        toolchain.find_nvcc({"CUDA_HOME": str(tmp_path)})
+
+
+def test_something_else_called_nvcc(tmp_path):
+    _program(tmp_path / "bin" / "nvcc", "echo hello")
+    with pytest.raises(CannotBuild, match="names no version"):
+        toolchain.find_nvcc({"CUDA_HOME": str(tmp_path)})
+
+
+def test_a_broken_nvcc(tmp_path):
+    _program(tmp_path / "bin" / "nvcc", "echo no license >&2; exit 3")
+    with pytest.raises(CannotBuild, match=r"nvcc --version exited with 3:\nno license$"):
+        toolchain.find_nvcc({"CUDA_HOME": str(tmp_path)})
+
+
+@pytest.mark.parametrize("package", ["torch", "pybind11"])
+def test_no_package(monkeypatch, package):
+    monkeypatch.setattr(toolchain, "_package_path", lambda name: None)
+    with pytest.raises(CannotBuild, match=rf"^no {package} in {sys.prefix}: .*install with --no-build-isolation"):
+        getattr(toolchain, f"find_{package}")()
+
+
+def _torch(path: Path, version: str, cuda: str | None) -> Path:
+    path.mkdir()
+    (path / "version.py").write_text(f"__version__ = {version!r}\ncuda = {cuda!r}\n")
+    return path
+
+
+def test_an_old_torch(monkeypatch, tmp_path):
+    path = _torch(tmp_path / "torch", "2.10.0+cpu", None)
+    monkeypatch.setattr(toolchain, "_package_path", lambda name: path)
+    with pytest.raises(CannotBuild, match=r"^torch 2.10.0\+cpu is too old for its stable ABI: install torch 2.11"):
+        toolchain.find_torch()
+
+
+def test_headers_of_torch_have_pybind11():
+    found = toolchain.find_pybind11()
+    assert (found.include / "pybind11" / "pybind11.h").exists()
+    assert int(found.version.split(".")[0]) >= 2
+
+
+def test_nvcc_refuses_the_host_compiler(monkeypatch, tmp_path):
+    path = _program(tmp_path / "nvcc", "echo '#error -- unsupported GNU version!' >&2; exit 1")
+    nvcc = toolchain.Nvcc(path, "12.0.1", tmp_path, ("80",))
+    with pytest.raises(CannotBuild, match=r"(?s)^nvcc 12.0.1 cannot compile with g\+\+-99 .* CXX=.*unsupported GNU"):
+        toolchain._compile_nothing(nvcc, ("g++-99",))
+
+
+def test_no_host_compiler(monkeypatch):
+    monkeypatch.setattr(toolchain, "find_nvcc", lambda environment: None)
+    with pytest.raises(CannotBuild, match=r"^no C\+\+ compiler: no-such-compiler cannot be run: .* by CXX$"):
+        toolchain.find_toolchain({"CXX": "no-such-compiler"})
+
+
+@pytest.mark.parametrize(("cuda", "useful"), [("13.0", True), (None, False)])
+def test_auto_wants_a_torch_that_could_use_it(monkeypatch, tmp_path, capsys, cuda, useful):
+    path = _torch(tmp_path / "torch", "2.13.0", cuda)
+    monkeypatch.setattr(toolchain, "_package_path", lambda name: path)
+
+    def none(environment):
+        raise CannotBuild("no nvcc anywhere")
+
+    monkeypatch.setattr(plan, "find_toolchain", none)
+    assert plan.make_plan({}) is None
+    why = "no nvcc anywhere" if useful else "no CUDA build of torch in this environment could use it"
+    assert capsys.readouterr().out.startswith(f"bertfast._C, the CUDA kernels: will not be built: {why}")
+
+
+def test_off(capsys, monkeypatch):
+    monkeypatch.setattr(plan, "find_toolchain", lambda environment: pytest.fail("looked for tools"))
+    assert plan.make_plan({"BERTFAST_CUDA": "0"}) is None
+    assert capsys.readouterr().out == "bertfast._C, the CUDA kernels: will not be built: BERTFAST_CUDA=0\n"
+
+
+@pytest.mark.parametrize(
+    ("variables", "words"),
+    [
+        ({"BERTFAST_CUDA": "yes"}, "BERTFAST_CUDA='yes': expected auto, 0 or 1"),
+        ({"BERTFAST_CUDA": "0", "MAX_JOBS": "many"}, "MAX_JOBS='many': expected a whole number above 0"),
+        ({"BERTFAST_CUDA": "1", "CUDA_HOME": "/nowhere"}, "no nvcc in /nowhere/bin: install the CUDA toolkit"),
+    ],
+)
+def test_setup_refuses(variables, words):
+    done = run_setup("--version", **variables)
+    assert done.returncode == 1
+    assert f"error: bertfast._C, the CUDA kernels, cannot be built: {words}" in done.stdout
+    assert "Traceback" not in done.stdout
+
+
+@pytest.mark.skipif(shutil.which("nvcc") is None or shutil.which("g++") is None, reason="needs nvcc and g++")
+def test_the_plan_is_printed():
+    done = run_setup("--version", BERTFAST_CUDA="1", TORCH_CUDA_ARCH_LIST="8.0+PTX", MAX_JOBS="3")
+    assert done.returncode == 0, done.stdout
+    lines = [line.split(None, 1) for line in done.stdout.splitlines() if line.startswith("  ")]
+    facts = {words[0]: words[1] for words in lines}
+    assert facts["architectures"] == "sm_80 compute_80"
+    assert facts["jobs"] == "3"
+    assert {"nvcc", "host", "torch", "pybind11", "sources"} <= facts.keys()
+
+
+@pytest.mark.slow
+def test_a_wheel_without_nvcc_is_pure(tmp_path):
+    sources = copy_sources(tmp_path / "sources")
+    done = run_setup("bdist_wheel", "--dist-dir", tmp_path / "dist", cwd=sources, CUDA_HOME="/nowhere")
+    assert done.returncode == 0, done.stdout
+    assert "will not be built" in done.stdout
+    (wheel,) = (tmp_path / "dist").glob("*.whl")
+    assert wheel.name.endswith("-py3-none-any.whl")
+    names = zipfile.ZipFile(wheel).namelist()
+    assert "bertfast/extension.py" in names
+    assert not [name for name in names if name.endswith((".so", ".cu", ".cpp")) or name.startswith("cuda_build")]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("nvcc") is None or shutil.which("g++") is None, reason="needs nvcc and g++")
+@pytest.mark.parametrize("mode", ["auto", "1"])
+def test_code_that_does_not_compile(tmp_path, mode):
+    """An error where the extension was asked for; without it elsewhere: pip install always works."""
+    sources = copy_sources(tmp_path / "sources")
+    for kernel in (sources / "csrc" / "kernels").glob("*.cu"):
+        kernel.write_text("#error broken on purpose\n")
+    if mode == "auto":
+        torch = sources / "cuda_build" / "plan.py"
+        torch.write_text(torch.read_text().replace("not has_cuda_build_of_torch()", "False"))
+    done = run_setup("bdist_wheel", "--dist-dir", tmp_path / "dist", cwd=sources, BERTFAST_CUDA=mode)
+    assert "broken on purpose" in done.stdout
+    assert "bertfast._C could not be built" in done.stdout
+    assert (done.returncode == 0) == (mode == "auto")
+    assert len(list((tmp_path / "dist").glob("*.whl"))) == (mode == "auto")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("nvcc") is None, reason="needs nvcc")
+def test_what_is_up_to_date_is_left_alone(built):
+    done = build_extension()
+    assert "is up to date" in done.stdout
+    assert "compiling" not in done.stdout
