@@ -1,5 +1,6 @@
 #include "kernels/bias_gelu.cuh"
 #include "kernels/dispatch.cuh"
+#include "kernels/intrinsics_launch.cuh"
 
 namespace bertfast {
 namespace {

@@ -3,6 +3,7 @@
 
 #include "kernels/dispatch.cuh"
 #include "kernels/intrinsics.cuh"
+#include "kernels/intrinsics_launch.cuh"
 #include "kernels/limits.h"
 
 namespace bertfast {

@@ -1,4 +1,5 @@
 #include "kernels/dispatch.cuh"
+#include "kernels/intrinsics_launch.cuh"
 #include "kernels/scan_lengths.cuh"
 #include "kernels/unpad_input.cuh"
 

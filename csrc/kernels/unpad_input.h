@@ -1,5 +1,6 @@
-// Which positions of a padded batch are computed, and where they stand in the packed layout: what
-// bertfast/packing.py works out, in device memory, so that no one has to wait for it.
+// Which positions of a padded batch are computed, and where they stand in the packed layout. It is
+// the layout of bertfast/packing.py but for the order of the sequences, worked out in device
+// memory, so that no one has to wait for it.
 #pragma once
 
 #include <driver_types.h>  // cudaError_t, cudaStream_t: CUDA's own, or the emulation's stand-in

@@ -1,4 +1,5 @@
 #include "kernels/dispatch.cuh"
+#include "kernels/intrinsics_launch.cuh"
 #include "kernels/varlen_attention_exact.cuh"
 #include "kernels/varlen_attention_paths.h"
 

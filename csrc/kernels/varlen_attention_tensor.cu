@@ -1,4 +1,5 @@
 #include "kernels/dispatch.cuh"
+#include "kernels/intrinsics_launch.cuh"
 #include "kernels/varlen_attention_flash.cuh"
 #include "kernels/varlen_attention_paths.h"
 #include "kernels/varlen_attention_short.cuh"
@@ -32,7 +33,7 @@ cudaError_t launch_flash(const VarlenAttentionParams& params, cudaStream_t strea
 template <typename T, int kHeadSize, TensorCores kCores>
 cudaError_t launch_length(const VarlenAttentionParams& params, cudaStream_t stream) {
   if (params.max_seqlen <= 64) return launch_short<T, kHeadSize, 64, kCores>(params, stream);
-  // 128 rows of 128 elements would leave room for one block on a multiprocessor; flash for three.
+  // 128 rows of 128 elements would leave room for one block on a multiprocessor; flash for two.
   if constexpr (kHeadSize <= 64) {
     if (params.max_seqlen <= 128) return launch_short<T, kHeadSize, 128, kCores>(params, stream);
   }

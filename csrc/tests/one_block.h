@@ -4,6 +4,7 @@
 #include <string>
 
 #include "kernels/intrinsics.cuh"
+#include "kernels/intrinsics_launch.cuh"
 #include "tests/tensor.h"
 #include "tests/testing.h"
 

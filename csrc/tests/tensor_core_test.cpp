@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "kernels/intrinsics_launch.cuh"
 #include "tests/tensor_core_probes.cuh"
 #include "tests/testing.h"
 
