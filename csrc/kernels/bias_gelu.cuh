@@ -17,12 +17,13 @@ __device__ __forceinline__ float gelu_erf(float x) {
                                  0.0070794055f,  -0.00011941282f, -0.00021813884f, 5.7799489e-05f,
                                  -7.679694e-06f, 5.4776586e-07f,  -1.6622065e-08f};
   constexpr int kDegree = 10;
-  const float t = fminf(fabsf(x), 16.0f);  // Q(16) is 0 in float; infinity * 0 would be NaN
+  const float t = fminf(fabsf(x), 16.0f);  // Q(16) is 0 in float
   float log2_tail = kLog2Tail[kDegree];
 #pragma unroll
   for (int i = kDegree - 1; i >= 0; --i) log2_tail = fmaf(log2_tail, t, kLog2Tail[i]);
   const float positive_part = x < 0.0f ? 0.0f : x;  // NaN stays NaN
-  return fmaf(-t, exp2_approx(log2_tail), positive_part);
+  // -t, but x where x is negative: -infinity becomes NaN, as in PyTorch, and infinity does not.
+  return fmaf(fminf(x, -t), exp2_approx(log2_tail), positive_part);
 }
 
 // x * sigmoid(2u) with u = sqrt(2 / pi) * (x + 0.044715 x^3), which equals 0.5 x (1 + tanh(u)).

@@ -153,15 +153,19 @@ void test_erf_is_exact() {
 void test_not_finite() {
   for (const DType dtype : kDTypes) {
     for (const Activation activation : kActivations) {
-      for (const int inner_size : {8, 3}) {
+      for (const int inner_size : {8, 5}) {
         Run run({dtype, activation, 1, inner_size});
-        for (int i = 0; i < 3; ++i) run.bias.set(i, 0.0);
+        for (int i = 0; i < 4; ++i) run.bias.set(i, 0.0);
         run.x.set(0, NAN);
         run.x.set(1, INFINITY);
+        run.x.set(3, -INFINITY);
         run.launch(run.params());
         expect(std::isnan(run.out.at(0)), run.problem.label() + ": NaN stays NaN");
         expect(run.out.at(1) == INFINITY, run.problem.label() + ": infinity stays infinite");
         expect(std::isfinite(run.out.at(2)), run.problem.label() + ": neighbours are not touched");
+        const bool is_relu = activation == Activation::kRelu;
+        expect(is_relu ? run.out.at(3) == 0.0 : std::isnan(run.out.at(3)),
+               run.problem.label() + ": -infinity times 0 is NaN");
       }
     }
   }

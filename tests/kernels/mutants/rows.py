@@ -34,6 +34,13 @@ BIAS_GELU = (
         "FAIL  erf is exact",
     ),
     Mutant(
+        "minus infinity taken for a large number",
+        "bias_gelu",
+        "bias_gelu.cuh",
+        (("fmaf(fminf(x, -t), ", "fmaf(-t, "),),
+        "FAIL  not finite",
+    ),
+    Mutant(
         "alignment of x forgotten",
         "bias_gelu",
         "bias_gelu.cu",
