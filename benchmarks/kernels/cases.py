@@ -64,7 +64,7 @@ def _bias_gelu(shape: Shape) -> Case:
 
 def _attention(name: str, shape: Shape) -> Case:
     t, s, h, n, e = shape.tokens, shape.length, shape.hidden, shape.heads, shape.element_bytes
-    products, softmax, exponents = 4 * s * t * h, 3 * s * t * n, s * t * n
+    products, softmax, exponents = 4 * s * t * h, 4 * s * t * n, s * t * n
     is_exact = shape.element_bytes == 4
     return Case(
         name,
@@ -72,7 +72,7 @@ def _attention(name: str, shape: Shape) -> Case:
         shape,
         "3·T·H·e + 4·(B + 1)",
         "T·H·e",
-        "4·S·T·H" + (" + " if is_exact else " on tensor cores, ") + "3·S·T·N, S·T·N exp2",
+        "4·S·T·H" + (" + " if is_exact else " on tensor cores, ") + "4·S·T·N, S·T·N exp2",
         Work(
             3 * t * h * e + 4 * (shape.batch + 1),
             t * h * e,

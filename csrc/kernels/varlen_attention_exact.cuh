@@ -39,7 +39,7 @@ class ExactThread {
   // Scores become weights, which the other threads of the row find in `weights`.
   template <typename Modifier>
   __device__ __forceinline__ void weigh(const Modifier& modifier, int first_query, int first_key,
-                                        float scale_log2, float* weights) {
+                                        float twice_scale_log2, float* weights) {
     const bool changes = modifier.changes(first_key, Layout::kKeys);
 #pragma unroll
     for (int i = 0; i < kRows; ++i) {
@@ -50,10 +50,10 @@ class ExactThread {
         if (changes) score = modifier.changed(score, first_query + row() + i, first_key + key(j));
         lane_max = fmaxf(lane_max, score);
       }
-      const float rescale = softmax_[i].raise(lane_max, scale_log2);
+      const float rescale = softmax_[i].raise(lane_max, twice_scale_log2);
 #pragma unroll
       for (int j = 0; j < kKeys; ++j) {
-        const float weight = softmax_[i].weigh(scores_[i][j], scale_log2);
+        const float weight = softmax_[i].weigh(scores_[i][j], twice_scale_log2);
         store(weights + (row() + i) * Layout::kWeightStride + key(j), Vector<float, 1>{weight});
       }
 #pragma unroll
@@ -123,7 +123,8 @@ class ExactThread {
 // While keys are worked on, values are on their way to registers, and the other way round.
 template <typename T, int kMaxHeadSize, int kWidth, typename Modifier>
 __device__ __forceinline__ void exact_attention(const PackedHead<T>& head, const Sequence& sequence,
-                                                int first_query, int head_size, float scale_log2) {
+                                                int first_query, int head_size,
+                                                float twice_scale_log2) {
   using Layout = ExactLayout<kMaxHeadSize>;
   constexpr int kKeys = Layout::kKeys;
   float* queries = shared_memory<float>();
@@ -152,7 +153,7 @@ __device__ __forceinline__ void exact_attention(const PackedHead<T>& head, const
     start(head.v, key, range.end);
     sync_block();
     thread.score(queries, tile, head_size);
-    thread.weigh(modifier, first_query, key, scale_log2, weights);
+    thread.weigh(modifier, first_query, key, twice_scale_log2, weights);
     sync_block();  // the keys have been read
     copy.finish(tile);
     start(head.k, key + kKeys, range.end);
@@ -174,7 +175,7 @@ __global__ void __launch_bounds__(ExactLayout<kMaxHeadSize>::kThreads,
   if (tile.first_query >= sequence.num_queries) return;
   const PackedHead<T> head(params, sequence, index, params.head_size);
   exact_attention<T, kMaxHeadSize, kWidth, Modifier>(head, sequence, tile.first_query,
-                                                     params.head_size, log2_scale(params));
+                                                     params.head_size, twice_log2_scale(params));
 }
 
 }  // namespace bertfast

@@ -71,8 +71,11 @@ class ExactTileCopy {
   __device__ static int column(int i) { return index(i) % kRowVectors * kWidth; }
 
   __device__ __forceinline__ Vector<T, kWidth> fetch(int i) const {
-    if (row(i) >= num_rows_ || column(i) >= head_size_) return {};
-    return load<kWidth>(source_ + row(i) * row_stride_ + column(i));
+    Vector<T, kWidth> vector = {};
+    if (row(i) < num_rows_ && column(i) < head_size_) {
+      vector = load<kWidth>(source_ + row(i) * row_stride_ + column(i));
+    }
+    return vector;
   }
 
   __device__ __forceinline__ static void put(float* tile, int i, const Vector<T, kWidth>& vector) {

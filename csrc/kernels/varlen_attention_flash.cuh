@@ -28,7 +28,7 @@ struct FlashLayout {
 // Keys and values go by in two stages: while one is worked on, the other is filled.
 template <typename T, int kHeadSize, TensorCores kCores, typename Modifier>
 __device__ __forceinline__ void flash_attention(const PackedHead<T>& head, const Sequence& sequence,
-                                                int first_query, float scale_log2) {
+                                                int first_query, float twice_scale_log2) {
   using Layout = FlashLayout<kHeadSize>;
   using TensorWarp = AttentionWarp<T, kHeadSize, kCores>;
   constexpr int kKeys = Layout::kKeys;
@@ -78,7 +78,7 @@ __device__ __forceinline__ void flash_attention(const PackedHead<T>& head, const
     warp.template score<kKeys>(keys, scores);
     TensorWarp::template change<kKeys>(modifier, first_query + warp_row, range.begin + step * kKeys,
                                        scores);
-    warp.template weigh<kKeys, false>(scores, scale_log2);
+    warp.template weigh<kKeys, false>(scores, twice_scale_log2);
     warp.template add_values<kKeys>(scores, values);
   }
   if (num_rows <= 0) return;
@@ -101,7 +101,7 @@ __global__ void __launch_bounds__(FlashLayout<kHeadSize>::kThreads,
     if (tile.first_query >= sequence.num_queries) return;
     const PackedHead<T> head(params, sequence, index, kHeadSize);
     flash_attention<T, kHeadSize, kCores, Modifier>(head, sequence, tile.first_query,
-                                                    log2_scale(params));
+                                                    twice_log2_scale(params));
   }
 }
 

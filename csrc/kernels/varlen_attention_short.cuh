@@ -24,7 +24,7 @@ struct ShortLayout {
 // queries are read once from global memory. The values arrive while scores are computed.
 template <typename T, int kHeadSize, int kMaxRows, TensorCores kCores, typename Modifier>
 __device__ __forceinline__ void short_attention(const PackedHead<T>& head, const Sequence& sequence,
-                                                float scale_log2) {
+                                                float twice_scale_log2) {
   using Layout = ShortLayout<kHeadSize, kMaxRows>;
   using TensorWarp = AttentionWarp<T, kHeadSize, kCores>;
   constexpr int kGroupKeys = Layout::kGroupKeys, kGroupTiles = kGroupKeys / kTileColumns;
@@ -69,7 +69,7 @@ __device__ __forceinline__ void short_attention(const PackedHead<T>& head, const
         for (int j = 0; j < kGroupTiles * 4; ++j) scores[j / 4][j % 4] = -INFINITY;
       }
     }
-    warp.template weigh<kMaxRows, true>(weights, scale_log2);
+    warp.template weigh<kMaxRows, true>(weights, twice_scale_log2);
   }
   value_copy.template finish<0>(values);
   sync_block();
@@ -97,7 +97,8 @@ __global__ void __launch_bounds__(ShortLayout<kHeadSize, kMaxRows>::kThreads,
     const Sequence sequence = load_sequence(params, blockIdx.x / params.num_heads);
     if (sequence.num_queries == 0) return;
     const PackedHead<T> head(params, sequence, index, kHeadSize);
-    short_attention<T, kHeadSize, kMaxRows, kCores, Modifier>(head, sequence, log2_scale(params));
+    short_attention<T, kHeadSize, kMaxRows, kCores, Modifier>(head, sequence,
+                                                              twice_log2_scale(params));
   }
 }
 

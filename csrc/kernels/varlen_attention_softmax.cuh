@@ -15,7 +15,6 @@ struct KeyRange {
 // softmax. This one leaves out the rows that are no keys. A sliding window would narrow `keys` and
 // test the distance of query and key; an additive bias would change each score. (Rotary positions
 // are no business of the scores: they would turn queries and keys on the way to shared memory.)
-// Every query needs a finite score among the first keys that it meets, or none at all.
 struct KeyMask {
   int num_keys;
 
@@ -48,40 +47,50 @@ __device__ __forceinline__ float lanes_sum(float value) {
   return value;
 }
 
-// softmax(scale * scores) of one query, whose scores kLanes neighbouring lanes share. It is taken
-// as a power of two, with scale * log2(e) in one multiplication.
+// softmax(scale * scores) of one query, whose scores kLanes neighbouring lanes share: a score of x
+// weighs exp(scale * (x - max)). The difference is taken before it is scaled, so that the largest
+// weighs exactly 1 however large it is. A score of -infinity weighs 0, also where there are no
+// others; one of infinity or NaN makes the result NaN.
 template <int kLanes>
-struct SoftmaxRow {
-  float max_exponent = -INFINITY;
-  float sum = 0.0f;  // of this lane's weights
-
+class SoftmaxRow {
+ public:
   // Goes on to scores of which this lane's largest is `lane_max`. What came of earlier ones has to
-  // be multiplied by the result. The exponent is kept as it was rounded, so that its error is in
-  // every weight and cancels.
-  __device__ __forceinline__ float raise(float lane_max, float scale_log2) {
-    const float previous = max_exponent;
-    max_exponent = fmaxf(previous, lanes_max<kLanes>(lane_max) * scale_log2);
-    const float rescale = exp2_approx(previous - max_exponent);
-    sum *= rescale;
+  // be multiplied by the result.
+  __device__ __forceinline__ float raise(float lane_max, float twice_scale_log2) {
+    const float previous = max_;
+    max_ = fmaxf(previous, lanes_max<kLanes>(lane_max));
+    const float rescale = power(previous, twice_scale_log2);
+    sum_ *= rescale;
     return rescale;
   }
 
-  __device__ __forceinline__ float weigh(float score, float scale_log2) {
-    const float weight = exp2_approx(fmaf(score, scale_log2, -max_exponent));
-    sum += weight;
+  __device__ __forceinline__ float weigh(float score, float twice_scale_log2) {
+    const float weight = power(score, twice_scale_log2);
+    sum_ += weight;
     return weight;
   }
 
   // What the weighted sum of values has to be multiplied by: 0, not NaN, where there was no key.
   __device__ __forceinline__ float normalizer() const {
-    const float total = lanes_sum<kLanes>(sum);
+    const float total = lanes_sum<kLanes>(sum_);
     return total == 0.0f ? 0.0f : divide_approx(1.0f, total);
   }
+
+ private:
+  // Half of the difference, which cannot overflow. -infinity - -infinity would be NaN.
+  __device__ __forceinline__ float power(float score, float twice_scale_log2) const {
+    const float half_max = max_ == -INFINITY ? 0.0f : 0.5f * max_;
+    return exp2_approx(fmaf(score, 0.5f, -half_max) * twice_scale_log2);
+  }
+
+  float max_ = -INFINITY;
+  float sum_ = 0.0f;  // of this lane's weights
 };
 
-__device__ __forceinline__ float log2_scale(const VarlenAttentionParams& params) {
-  constexpr float kLog2E = 1.44269504f;
-  return params.scale * kLog2E;
+// 2 * scale * log2(e), or the largest float: infinity times a difference of 0 would be NaN.
+__device__ __forceinline__ float twice_log2_scale(const VarlenAttentionParams& params) {
+  constexpr float kTwiceLog2E = 2.88539008f, kMaxFloat = 3.402823466e38f;
+  return fminf(params.scale * kTwiceLog2E, kMaxFloat);
 }
 
 }  // namespace bertfast

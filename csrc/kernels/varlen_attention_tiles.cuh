@@ -55,8 +55,9 @@ struct PackedHead {
 // A tile is kRows queries of one sequence. Sequence b owns the tiles from cu_seqlens[b] / kRows + b
 // on: always enough for it, and at most one too many. So the number of tiles follows from T and B,
 // which the host knows, and no block looks for work that the longest sequence would have had. How
-// many are needed follows from the lengths, which are on the device. Blocks start in the order of
-// the sequences: where the longest are packed first, no long one is left for the end.
+// many are needed follows from the lengths, which are on the device; the tiles of rows after the
+// last sequence are not. Blocks start in the order of the sequences: where the longest are packed
+// first, no long one is left for the end.
 template <int kRows>
 __host__ __device__ constexpr int64_t first_tile(int64_t first_row, int64_t index) {
   return first_row / kRows + index;

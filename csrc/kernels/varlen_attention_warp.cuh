@@ -45,7 +45,7 @@ class AttentionWarp {
   // scores become weights, and what is already in the output is brought to the same scale. With
   // kIsOnly, nothing is in it yet.
   template <int kKeys, bool kIsOnly>
-  __device__ __forceinline__ void weigh(float (*scores)[4], float scale_log2) {
+  __device__ __forceinline__ void weigh(float (*scores)[4], float twice_scale_log2) {
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
       float lane_max = -INFINITY;
@@ -53,11 +53,11 @@ class AttentionWarp {
       for (int i = 0; i < kKeys / kTileColumns; ++i) {
         lane_max = fmaxf(lane_max, fmaxf(scores[i][2 * half], scores[i][2 * half + 1]));
       }
-      [[maybe_unused]] const float rescale = rows_[half].raise(lane_max, scale_log2);
+      [[maybe_unused]] const float rescale = rows_[half].raise(lane_max, twice_scale_log2);
 #pragma unroll
       for (int i = 0; i < kKeys / kTileColumns * 2; ++i) {
         float& score = scores[i / 2][2 * half + i % 2];
-        score = rows_[half].weigh(score, scale_log2);
+        score = rows_[half].weigh(score, twice_scale_log2);
       }
 #pragma unroll
       for (int i = 0; i < kHeadSize / kTileColumns * 2; ++i) {

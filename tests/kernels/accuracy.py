@@ -27,9 +27,10 @@ _HEAD = """\
 # Accuracy of the kernels
 
 `||result - truth|| / ||truth||`, the truth computed in float64 from the same rounded inputs. PyTorch: its own op of the
-same dtype on the CPU, on the same input. The kernels run emulated; what a GPU computes otherwise (`ex2.approx`, fused
-multiplication and addition) is within 2 units in the last place of a float. A test holds every ratio to at most 2, and
-the errors to those of this table.
+same dtype on the CPU, on the same input. The kernels run emulated: none has run on a GPU yet. A GPU has its own `exp2`
+(`ex2.approx`, off by at most 2⁻²² of the result), division and `rsqrt` (off by at most 2 units in the last place), and
+makes one rounding of some multiplications and additions where the emulation makes two. A test holds every ratio to at
+most 2, and the errors to those of this table.
 
 `unpad_input`, `pad_input` and `gather_first` compute nothing that could be rounded: they are exact.
 

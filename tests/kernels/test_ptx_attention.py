@@ -58,10 +58,62 @@ _PROBLEMS = (
 
 @pytest.mark.parametrize("problem", _PROBLEMS, ids=str)
 def test_varlen_attention(runs: DeviceRuns, problem: Problem) -> None:
-    element, num_tokens = problem.element, int(problem.offsets[-1])
-    qkv = normal(element, 1, (num_tokens, 3, problem.num_heads, problem.head_size), deviation=2.0)
-    out = element.empty((num_tokens, problem.num_heads, problem.head_size))
+    element = problem.element
+    qkv = _random(problem)
     scale = float(np.float32(problem.head_size**-0.5))
+    out, emulated = _run(runs, problem, qkv, scale)
+    _check_oracle(problem, element.to_float64(qkv), scale, element.to_float64(out))
+    # Products and powers of two are rounded otherwise here than there, weights and results to the type: a step of the
+    # largest values, below 8, is what a weight that falls to the other side makes of it.
+    step = 4.0 * element.unit_roundoff if not problem.is_exact_path else 2.0**-20
+    check_emulation(out, emulated, element, 1, step)
+
+
+# One kernel of each kind and generation; the longer sequence is worked on in several steps.
+_SCORE_PROBLEMS = (
+    *(Problem(e, "80", 64, (20, 1), num_heads=1) for e in ELEMENTS),
+    *(Problem(e, "80", 64, (130, 1), num_heads=1) for e in (_FLOAT16, _BFLOAT16)),
+    *(Problem(_FLOAT16, "75", 64, (length, 1), num_heads=1) for length in (20, 130)),
+    *(Problem(e, "75", 24, (70, 1), num_heads=1) for e in (_FLOAT32, _FLOAT16)),
+)
+
+
+@pytest.mark.parametrize("problem", _SCORE_PROBLEMS, ids=str)
+def test_scores_at_the_edge(runs: DeviceRuns, problem: Problem) -> None:
+    """Scores all huge and equal, and some or all of them minus infinity: the mean of the values that count, or 0."""
+    element, length = problem.element, problem.lengths[0]
+    for query, key, scale in ((2e4, 2e4, 0.125), (2e4, -2e4, 0.125), (1.0, 0.5, 3e38)):
+        qkv = _random(problem, query, key)
+        out, _ = _run(runs, problem, qkv, scale)
+        values = element.to_float64(qkv)[:, 2]
+        _check_mean(element, element.to_float64(out)[:length], values[:length])
+        _check_mean(element, element.to_float64(out)[length:], values[length:])
+    for num_dropped in (1, length - 1, length):
+        qkv = _random(problem, 1.0, 1.0)
+        qkv[:num_dropped, 1] = element.array(np.array(-np.inf))
+        out, _ = _run(runs, problem, qkv, 0.125)
+        _check_mean(element, element.to_float64(out)[:length], element.to_float64(qkv)[num_dropped:length, 2])
+
+
+def _check_mean(element: Element, got: Array, values: Array) -> None:
+    count = max(len(values), 1)
+    bound = (2 * element.unit_roundoff + count * _FLOAT_ROUNDOFF) * np.abs(values).sum(axis=0) / count
+    assert (np.abs(got - values.sum(axis=0) / count) <= bound).all()  # not for NaN
+
+
+def _random(problem: Problem, query: float | None = None, key: float | None = None) -> Array:
+    """qkv, the queries or the keys all of one number if it is given."""
+    shape = (int(problem.offsets[-1]), 3, problem.num_heads, problem.head_size)
+    qkv = normal(problem.element, 1, shape, deviation=2.0)
+    for part, value in enumerate((query, key)):
+        if value is not None:
+            qkv[:, part] = problem.element.array(np.array(value))
+    return qkv
+
+
+def _run(runs: DeviceRuns, problem: Problem, qkv: Array, scale: float) -> tuple[Array, Array]:
+    """What the interpreter made of it, and what the emulation made of it."""
+    out = problem.element.empty((len(qkv), problem.num_heads, problem.head_size))
     emulated = runs.run(
         "varlen_attention",
         problem.architecture,
@@ -71,20 +123,16 @@ def test_varlen_attention(runs: DeviceRuns, problem: Problem) -> None:
             "key_lengths": None if problem.keys is None else np.array(problem.keys, np.int32),
         },
         {"out": out},
-        num_tokens=num_tokens,
+        num_tokens=len(qkv),
         num_sequences=len(problem.lengths),
         num_heads=problem.num_heads,
         head_size=problem.head_size,
         max_seqlen=max(problem.lengths),
         scale=scale,
         compute_capability=int(problem.architecture),
-        dtype=element.number,
+        dtype=problem.element.number,
     )["out"]
-    _check_oracle(problem, element.to_float64(qkv), scale, element.to_float64(out))
-    # Products and powers of two are rounded otherwise here than there, weights and results to the type: a step of the
-    # largest values, below 8, is what a weight that falls to the other side makes of it.
-    step = 4.0 * element.unit_roundoff if not problem.is_exact_path else 2.0**-20
-    check_emulation(out, emulated, element, 1, step)
+    return out, emulated
 
 
 def _check_oracle(problem: Problem, qkv: Array, scale: float, got: Array) -> None:

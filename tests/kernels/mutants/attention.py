@@ -5,9 +5,9 @@ from __future__ import annotations
 from kernels.mutants.mutant import Mutant
 
 
-def _mutant(name: str, path: str, file: str, complaint: str, *replacements: tuple[str, str]) -> Mutant:
+def _mutant(name: str, path: str, file: str, complaint: str, *replacements: tuple[str, str], test: str = "") -> Mutant:
     op = "varlen_attention" + (f"_{path}" if path else "")
-    return Mutant(name, op, f"varlen_attention{file}", replacements, complaint, test="varlen_attention_test")
+    return Mutant(name, op, f"varlen_attention{file}", replacements, complaint, test=f"varlen_attention_{test}test")
 
 
 _WRONG = "FAIL  head sizes"
@@ -51,6 +51,7 @@ FLASH = (
         "_tiles.cuh",
         "FAIL  offsets are 64-bit",
         ("(params.qkv) + first_row_ * row_stride", "(params.qkv) + static_cast<int>(first_row_) * row_stride"),
+        test="launch_",
     ),
 )
 
@@ -119,7 +120,34 @@ SOFTMAX = (
         _WRONG,
         ("return key < num_keys ? score", "return key <= num_keys ? score"),
     ),
-    _mutant("scale forgotten", "tensor", "_softmax.cuh", _WRONG, ("return params.scale * kLog2E", "return kLog2E")),
+    _mutant("scale forgotten", "tensor", "_softmax.cuh", _WRONG, ("params.scale * kTwiceLog2E", "kTwiceLog2E")),
+    _mutant(
+        "largest score rounded with its scale",
+        "tensor",
+        "_softmax.cuh",
+        "FAIL  huge scores",
+        (
+            "return exp2_approx(fmaf(score, 0.5f, -half_max) * twice_scale_log2);",
+            "return exp2_approx(fmaf(score, 0.5f * twice_scale_log2, -half_max * twice_scale_log2));",
+        ),
+        test="scores_",
+    ),
+    _mutant(
+        "minus infinity less minus infinity",
+        "exact",
+        "_softmax.cuh",
+        "FAIL  scores of minus infinity",
+        ("max_ == -INFINITY ? 0.0f : 0.5f * max_", "0.5f * max_"),
+        test="scores_",
+    ),
+    _mutant(
+        "scale beyond the largest float",
+        "tensor",
+        "_softmax.cuh",
+        "FAIL  huge scale",
+        ("fminf(params.scale * kTwiceLog2E, kMaxFloat)", "params.scale * kTwiceLog2E"),
+        test="scores_",
+    ),
     _mutant(
         "empty row divided by zero",
         "tensor",
@@ -132,7 +160,7 @@ SOFTMAX = (
         "exact",
         "_softmax.cuh",
         _WRONG,
-        ("const float total = lanes_sum<kLanes>(sum)", "const float total = sum"),
+        ("const float total = lanes_sum<kLanes>(sum_)", "const float total = sum_"),
     ),
     _mutant(
         "tile before the sequence that it begins",
@@ -167,6 +195,7 @@ LAUNCH = (
         ".cu",
         "FAIL  impossible params",
         ("params.scale > 0.0f && ", ""),
+        test="launch_",
     ),
     _mutant(
         "bfloat16 on Turing let through",
@@ -174,5 +203,6 @@ LAUNCH = (
         ".cu",
         "FAIL  impossible params",
         ("params.compute_capability >= oldest &&", "params.compute_capability >= kOldestCapability &&"),
+        test="launch_",
     ),
 )
