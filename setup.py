@@ -4,7 +4,11 @@ import os
 import sys
 from pathlib import Path
 
-from setuptools import setup
+import setuptools
+
+# pip checks this only where it builds in isolation; an older one fails later, at lines of pyproject.toml.
+if int(setuptools.__version__.split(".")[0]) < 77:
+    sys.exit(f"error: setuptools {setuptools.__version__} is too old: pip install 'setuptools>=77'")
 
 # A build in isolation does not look for modules beside this file.
 sys.path.insert(0, str(Path(__file__).resolve().parent))
@@ -19,8 +23,8 @@ except (BadVariable, CannotBuild) as error:
     sys.exit(f"error: bertfast._C, the CUDA kernels, cannot be built: {error}")
 
 if plan is None:
-    setup()
+    setuptools.setup()
 else:
     from cuda_build.build_ext import BuildExtension, CudaExtension
 
-    setup(ext_modules=[CudaExtension(plan)], cmdclass={"build_ext": BuildExtension})
+    setuptools.setup(ext_modules=[CudaExtension(plan)], cmdclass={"build_ext": BuildExtension})

@@ -131,6 +131,12 @@ def test_setup_refuses(variables, words):
     assert "Traceback" not in done.stdout
 
 
+def test_an_old_setuptools(tmp_path):
+    (tmp_path / "setuptools.py").write_text("__version__ = '65.5.0'\n")
+    done = run_setup("--version", PYTHONPATH=str(tmp_path))
+    assert (done.returncode, done.stdout) == (1, "error: setuptools 65.5.0 is too old: pip install 'setuptools>=77'\n")
+
+
 @pytest.mark.skipif(shutil.which("nvcc") is None or shutil.which("g++") is None, reason="needs nvcc and g++")
 def test_the_plan_is_printed():
     done = run_setup("--version", BERTFAST_CUDA="1", TORCH_CUDA_ARCH_LIST="8.0+PTX", MAX_JOBS="3")
