@@ -64,6 +64,19 @@ void test_many_sequences() {
   }
 }
 
+// A buffer may be larger than what is packed in it: rows after the last sequence are nobody's.
+void test_rows_after_the_last_sequence() {
+  for (const AttentionPath& path : some_of(kAttentionPaths)) {
+    for (const auto& lengths : kAttentionBatches) {
+      AttentionRun run(problem_of(path, lengths));
+      VarlenAttentionParams params = run.params();
+      params.num_tokens += 300;  // neither qkv nor out has them
+      run.launch(params);
+      run.check();
+    }
+  }
+}
+
 void test_tiles_fit_sequences() {
   constexpr int kRows = 64;
   std::mt19937_64 random(1);
@@ -144,6 +157,7 @@ int main() {
       {"every length", test_every_length},
       {"ragged batches", test_ragged_batches},
       {"many sequences", test_many_sequences},
+      {"rows after the last sequence", test_rows_after_the_last_sequence},
       {"tiles fit sequences", test_tiles_fit_sequences},
       {"key lengths", test_key_lengths},
       {"no keys give zero", test_no_keys_give_zero},
