@@ -13,13 +13,19 @@ from setuptools.modified import newer_group
 
 from cuda_build.plan import CSRC, ROOT, Plan
 from cuda_build.resources import kernel_table_source, parse_report
-from cuda_build.toolchain import CannotBuild, run
+from cuda_build.toolchain import OLDEST_TORCH, CannotBuild, run
 
-# 2.11, as torch's headers write it.
-_TORCH_TARGET_VERSION = "0x020b000000000000"
+# The one that knows Python, and nothing of torch: pybind11, as some versions of torch bring it, refuses to be
+# compiled where TORCH_TARGET_VERSION is defined.
+_MODULE = "module.cpp"
 # From here on nvcc hides, unless told otherwise, the host's functions for kernels that are templates: the table of
 # kernels refers to them.
 _NVCC_WITH_STATIC_STUBS = (12, 8)
+_OPS_DEFINITIONS = (
+    "-DTORCH_TARGET_VERSION=0x{:02x}{:02x}000000000000".format(*OLDEST_TORCH),
+    "-DBERTFAST_LIBRARY=bertfast",
+    "-DBERTFAST_DISPATCH_KEY=CUDA",
+)
 
 
 class CudaExtension(Extension):
@@ -93,8 +99,7 @@ def _compile(plan: Plan, source: Path, directory: Path) -> str:
         *tools.host_compiler,
         # torch's stable types are hidden, and what holds one may not be less so.
         *("-std=c++17", "-O2", "-DNDEBUG", "-fPIC", "-fvisibility=hidden"),
-        f"-DTORCH_TARGET_VERSION={_TORCH_TARGET_VERSION}",
-        *("-DBERTFAST_LIBRARY=bertfast", "-DBERTFAST_DISPATCH_KEY=CUDA"),
+        *(_OPS_DEFINITIONS if source.name != _MODULE else ()),
         # torch names its headers in errors: as they are called, not where they were.
         *(f"-ffile-prefix-map={include}/=" for include in includes),
         f"-ffile-prefix-map={CSRC}/=",
@@ -135,6 +140,7 @@ def _build_config_source(plan: Plan) -> str:
                     plan.version,
                     tools.nvcc.version,
                     tools.torch.version,
+                    "{}.{}".format(*OLDEST_TORCH),
                     tools.host_version,
                     " ".join(plan.codes),
                 )

@@ -19,7 +19,7 @@ from pathlib import Path
 # The first with cudaLaunchKernelEx.
 _OLDEST_NVCC = (11, 8)
 # The stable ABI that csrc/bindings asks for.
-_OLDEST_TORCH = (2, 11)
+OLDEST_TORCH = (2, 11)
 # Where the toolkit's own installer puts it, which it does not add to the PATH.
 _USUAL_HOME = "/usr/local/cuda"
 _ISOLATION = "install with --no-build-isolation into an environment that has it"
@@ -130,7 +130,7 @@ def find_torch() -> Package:
         raise CannotBuild(f"no torch in {sys.prefix}: {_ISOLATION}")
     facts = runpy.run_path(str(path / "version.py"))
     version = str(facts["__version__"])
-    if _release(version) < _OLDEST_TORCH:
+    if _release(version) < OLDEST_TORCH:
         raise CannotBuild(f"torch {version} is too old for its stable ABI: install torch 2.11 or later")
     return Package(version, path, path / "include")
 

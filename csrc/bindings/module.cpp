@@ -17,10 +17,6 @@ namespace py = pybind11;
 namespace bertfast::bindings {
 namespace {
 
-// Of 2.11: 0x020b000000000000.
-constexpr int kTorchTargetMajor = TORCH_TARGET_VERSION >> 56;
-constexpr int kTorchTargetMinor = TORCH_TARGET_VERSION >> 48 & 0xff;
-
 std::string demangle(const char* symbol) {
   int status = 0;
   const std::unique_ptr<char, decltype(&std::free)> name(
@@ -38,8 +34,7 @@ py::dict build_info() {
   info["nvcc"] = kBuildConfig.nvcc_version;
   info["host_compiler"] = kBuildConfig.host_compiler;
   info["torch_headers"] = kBuildConfig.torch_version;
-  info["torch_stable_abi"] =
-      std::to_string(kTorchTargetMajor) + "." + std::to_string(kTorchTargetMinor);
+  info["torch_stable_abi"] = kBuildConfig.torch_stable_abi;
   info["sass"] = sass;
   info["ptx"] = ptx;
   return info;
