@@ -101,16 +101,21 @@ def _padding(shape: Shape) -> list[Case]:
         "unpad_input",
         "unpad_input",
         shape,
-        "2·B·S·8",
+        "4·B·S·8",
         "B·S·8 + 16·B",
         "-",
-        Work(2 * t * _ID_BYTES, t * _ID_BYTES + 16 * b),
+        Work(4 * t * _ID_BYTES, t * _ID_BYTES + 16 * b),
         {
-            **_pointers("attention_mask", "input_ids", "indices", "cu_seqlens", "key_lengths", "first_rows", "counts"),
+            **_pointers("attention_mask", "input_ids", "token_type_ids", "position_ids"),
+            **_pointers("indices", "cu_seqlens", "key_lengths", "first_rows", "counts"),
+            "num_words": 30522,
+            "num_token_types": 2,
+            "num_positions": 512,
             "pad_token_id": 0,
+            "has_pad_token": True,
             "batch_size": b,
             "padded_len": shape.length,
-            "mask_dtype": 4,
+            "mask_dtype": 5,
             "mask_reading": 0,
             "model_dtype": shape.dtype,
             "id_dtype": 1,
@@ -124,7 +129,13 @@ def _padding(shape: Shape) -> list[Case]:
         "B·S·H·e",
         "-",
         Work(t * h * e + t * _ID_BYTES, t * h * e),
-        {**_pointers("x", "indices", "num_tokens", "out"), "num_indices": t, "hidden_size": h, "dtype": shape.dtype},
+        {
+            **_pointers("x", "indices", "num_tokens", "out"),
+            "num_rows": t,
+            "num_positions": t,
+            "hidden_size": h,
+            "dtype": shape.dtype,
+        },
     )
     first = Case(
         "gather_first",
@@ -134,7 +145,13 @@ def _padding(shape: Shape) -> list[Case]:
         "B·H·e",
         "-",
         Work(b * h * e + 8 * b, b * h * e),
-        {**_pointers("x", "first_rows", "out"), "batch_size": b, "hidden_size": h, "dtype": shape.dtype},
+        {
+            **_pointers("x", "first_rows", "out"),
+            "num_tokens": t,
+            "batch_size": b,
+            "hidden_size": h,
+            "dtype": shape.dtype,
+        },
     )
     return [unpad, pad, first]
 

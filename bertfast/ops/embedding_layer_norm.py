@@ -134,6 +134,9 @@ def _check_columns(padded_len: int | None, num_rows: int) -> None:
 
 
 def _reference(a: _Arguments) -> Tensor:
+    # Not in _check: traced, the number of tokens would become a guard.
+    if a.word_embeddings.shape[0] < 1 and a.num_tokens > 0:
+        raise ValueError("word_embeddings: expected at least 1 row, got 0")
     bits = 0
 
     def rows(ids: Tensor, table: Tensor, bit: int) -> Tensor:

@@ -36,12 +36,13 @@ def varlen_attention(
 
 
 def equal_length_runs(
-    num_tokens: int, cu_seqlens: Tensor, key_lengths: Tensor | None
+    num_tokens: int, cu_seqlens: Tensor, key_lengths: Tensor | None, max_seqlen: int | None = None
 ) -> Iterator[tuple[int, int, int, int, int]]:
     """Yield (first sequence, number of sequences, first row, rows, keys) of neighbours that have equal lengths.
 
     One batched call serves such a run; the packing orders the sequences by length to make the runs long. Raises
-    ValueError for offsets that do not go from 0 up to at most the number of rows, and for more keys than rows.
+    ValueError for offsets that do not go from 0 up to at most the number of rows, for more keys than rows, and for a
+    sequence longer than max_seqlen.
     """
     offsets = cu_seqlens.tolist()
     lengths = [end - start for start, end in pairwise(offsets)]
@@ -52,6 +53,9 @@ def equal_length_runs(
         )
     if any(not 0 <= k <= length for k, length in zip(keys, lengths, strict=True)):
         raise ValueError(f"key_lengths: expected at most {_shortened(lengths)} keys, got {_shortened(keys)}")
+    longest = max(lengths, default=0)
+    if max_seqlen is not None and longest > max_seqlen:
+        raise ValueError(f"max_seqlen: expected at least {longest}, the longest sequence, got {max_seqlen}")
     first = 0
     for b in range(1, len(lengths) + 1):
         if b == len(lengths) or lengths[b] != lengths[first] or keys[b] != keys[first]:
@@ -91,9 +95,7 @@ def _check(qkv: Tensor, cu_seqlens: Tensor, key_lengths: Tensor | None, max_seql
 def _reference(qkv: Tensor, cu_seqlens: Tensor, key_lengths: Tensor | None, max_seqlen: int, scale: float) -> Tensor:
     num_tokens, _, num_heads, head_size = qkv.shape
     pieces = []
-    for _, count, row, length, keys in equal_length_runs(num_tokens, cu_seqlens, key_lengths):
-        if length > max_seqlen:
-            raise ValueError(f"max_seqlen: expected at least {length}, the longest sequence, got {max_seqlen}")
+    for _, count, row, length, keys in equal_length_runs(num_tokens, cu_seqlens, key_lengths, max_seqlen):
         run = qkv[row : row + count * length].view(count, length, 3, num_heads, head_size)
         if keys == 0:
             # A query without any key gives 0; softmax over nothing would give NaN.

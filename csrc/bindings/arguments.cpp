@@ -29,6 +29,10 @@ std::string to_string(ScalarType dtype) {
       return "torch.int64";
     case ScalarType::Bool:
       return "torch.bool";
+    case ScalarType::ComplexFloat:
+      return "torch.complex64";
+    case ScalarType::ComplexDouble:
+      return "torch.complex128";
     default:
       return std::string("torch's ") + torch::headeronly::toString(dtype);
   }
@@ -60,14 +64,20 @@ void check_shape(const char* name, const Tensor& tensor, std::initializer_list<S
 
 void check_dtype(const char* name, const Tensor& tensor,
                  std::initializer_list<ScalarType> allowed) {
-  const ScalarType dtype = tensor.scalar_type();
+  check_dtype(name, tensor.scalar_type(), allowed);
+}
+
+void check_dtype(const char* name, ScalarType dtype, std::initializer_list<ScalarType> allowed) {
   if (std::find(allowed.begin(), allowed.end(), dtype) != allowed.end()) return;
   fail(name, join(allowed, " or ", to_string), to_string(dtype));
 }
 
 DType check_element_type(const char* name, const Tensor& tensor) {
-  check_dtype(name, tensor, {ScalarType::Float, ScalarType::Half, ScalarType::BFloat16});
-  const ScalarType dtype = tensor.scalar_type();
+  return check_element_type(name, tensor.scalar_type());
+}
+
+DType check_element_type(const char* name, ScalarType dtype) {
+  check_dtype(name, dtype, {ScalarType::Float, ScalarType::Half, ScalarType::BFloat16});
   if (dtype == ScalarType::Float) return DType::kFloat32;
   return dtype == ScalarType::Half ? DType::kFloat16 : DType::kBFloat16;
 }

@@ -33,9 +33,11 @@ class Size {
 [[noreturn]] void fail(const std::string& name, const std::string& expected,
                        const std::string& got);
 void check_shape(const char* name, const Tensor& tensor, std::initializer_list<Size> expected);
+void check_dtype(const char* name, ScalarType dtype, std::initializer_list<ScalarType> allowed);
 void check_dtype(const char* name, const Tensor& tensor, std::initializer_list<ScalarType> allowed);
 
-// The element type that kernels know `tensor` by.
+// The element type that kernels know `dtype` by.
+DType check_element_type(const char* name, ScalarType dtype);
 DType check_element_type(const char* name, const Tensor& tensor);
 
 // The size of an axis as an int, which is what kernels take.

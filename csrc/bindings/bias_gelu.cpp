@@ -1,11 +1,11 @@
 #include "kernels/bias_gelu.h"
 
 #include <torch/csrc/stable/library.h>
-#include <torch/csrc/stable/ops.h>
 
 #include <string>
 
 #include "bindings/arguments.h"
+#include "bindings/kernel_tensors.h"
 #include "bindings/launch.h"
 
 namespace bertfast::bindings {
@@ -28,14 +28,12 @@ Tensor bias_gelu(const Tensor& x, const Tensor& bias, const std::string& activat
   params.dtype = check_element_type("x", x);
   params.num_tokens = x.size(0);
   params.inner_size = check_extent("x", x, 1);
-  const Tensor packed_x = torch::stable::contiguous(x);
-  const Tensor packed_bias = torch::stable::contiguous(bias);
   const Tensor out = torch::stable::new_empty(x, x.sizes());
-  params.x = packed_x.const_data_ptr();
-  params.bias = packed_bias.const_data_ptr();
-  params.out = out.mutable_data_ptr();
-  launch("bias_gelu", launch_bias_gelu, params,
-         {{"x", packed_x}, {"bias", packed_bias}, {"out", out}});
+  KernelTensors tensors;
+  params.x = tensors.read("x", x);
+  params.bias = tensors.read("bias", bias);
+  params.out = tensors.write("out", out);
+  launch("bias_gelu", launch_bias_gelu, params, tensors.all());
   return out;
 }
 

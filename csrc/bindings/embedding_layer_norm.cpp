@@ -1,102 +1,125 @@
 #include "kernels/embedding_layer_norm.h"
 
 #include <torch/csrc/stable/library.h>
-#include <torch/csrc/stable/ops.h>
 
-#include <vector>
+#include <optional>
+#include <string>
 
 #include "bindings/arguments.h"
+#include "bindings/ids.h"
+#include "bindings/kernel_tensors.h"
 #include "bindings/launch.h"
 
 namespace bertfast::bindings {
 namespace {
 
-struct Inputs {
-  NamedTensor word_ids, token_type_ids, position_ids;
-  NamedTensor words, token_types, positions;
-  NamedTensor weight, bias;
+using OptionalTensor = std::optional<Tensor>;
 
-  std::vector<NamedTensor*> ids() { return {&word_ids, &token_type_ids, &position_ids}; }
-  std::vector<NamedTensor*> floats() { return {&words, &token_types, &positions, &weight, &bias}; }
+struct Arguments {
+  OptionalTensor input_ids, token_type_ids, position_ids;
+  Tensor words, token_types, positions;
+  Tensor weight, bias;
+  double eps;
+  OptionalTensor indices;
+  std::optional<int64_t> padded_len;
+  OptionalTensor out_of_range;
+
+  int64_t num_positions() const {
+    return input_ids.has_value() ? input_ids->size(0) : words.size(0);
+  }
+  int64_t num_tokens() const { return indices.has_value() ? indices->size(0) : num_positions(); }
 };
 
-void check(Inputs& inputs) {
-  check_shape("input_ids", inputs.word_ids.tensor, {"T"});
-  for (const NamedTensor* ids : inputs.ids()) {
-    check_shape(ids->name, ids->tensor, {inputs.word_ids.tensor.size(0)});
-    check_dtype(ids->name, ids->tensor, {ScalarType::Long, ScalarType::Int});
-  }
-  const Tensor& words = inputs.words.tensor;
-  check_shape("word_embeddings", words, {"rows", "H"});
-  for (const NamedTensor* table : {&inputs.token_types, &inputs.positions}) {
-    check_shape(table->name, table->tensor, {"rows", words.size(1)});
-    check_dtype(table->name, table->tensor, {words.scalar_type()});
-  }
-  for (const NamedTensor* parameter : {&inputs.weight, &inputs.bias}) {
-    check_shape(parameter->name, parameter->tensor, {words.size(1)});
-    check_dtype(parameter->name, parameter->tensor, {words.scalar_type()});
-  }
+void check_parameters(const Arguments& a) {
+  check_shape("word_embeddings", a.words, {"rows", "H"});
+  const auto check_table = [&](const char* name, const Tensor& table) {
+    check_shape(name, table, {"rows", a.words.size(1)});
+    check_dtype(name, table, {a.words.scalar_type()});
+  };
+  check_table("token_type_embeddings", a.token_types);
+  check_table("position_embeddings", a.positions);
+  const auto check_rows = [](const char* name, const Tensor& table) {
+    if (table.size(0) < 1) fail(name, "at least 1 row", "0");
+  };
+  if (a.input_ids.has_value() || a.num_tokens() > 0) check_rows("word_embeddings", a.words);
+  check_rows("token_type_embeddings", a.token_types);
+  check_rows("position_embeddings", a.positions);
+  const auto check_parameter = [&](const char* name, const Tensor& parameter) {
+    check_shape(name, parameter, {a.words.size(1)});
+    check_dtype(name, parameter, {a.words.scalar_type()});
+  };
+  check_parameter("weight", a.weight);
+  check_parameter("bias", a.bias);
 }
 
-// As the kernel reads them: contiguous, and all ids of one type.
-IdDType pack(Inputs& inputs) {
-  bool is_narrow = true;
-  for (const NamedTensor* ids : inputs.ids()) {
-    is_narrow = is_narrow && ids->tensor.scalar_type() == ScalarType::Int;
+int check_columns(const Arguments& a) {
+  if (a.position_ids.has_value()) return 0;
+  if (!a.padded_len.has_value()) {
+    fail("padded_len", "the columns of the batch, without position_ids", "None");
   }
-  for (NamedTensor* ids : inputs.ids()) {
-    if (!is_narrow) ids->tensor = torch::stable::to(ids->tensor, ScalarType::Long);
-    ids->tensor = torch::stable::contiguous(ids->tensor);
+  const int64_t num_rows = a.positions.size(0), padded_len = *a.padded_len;
+  if (padded_len >= 1 && padded_len <= num_rows && padded_len <= INT32_MAX) {
+    return static_cast<int>(padded_len);
   }
-  for (NamedTensor* input : inputs.floats()) {
-    input->tensor = torch::stable::contiguous(input->tensor);
-  }
-  return is_narrow ? IdDType::kInt32 : IdDType::kInt64;
+  fail("padded_len", "1 to " + std::to_string(num_rows) + ", the rows of position_embeddings",
+       std::to_string(padded_len));
 }
 
-Tensor run(Inputs inputs, double eps) {
-  check(inputs);
+Ids check(const Arguments& a) {
+  if (a.input_ids.has_value()) check_shape("input_ids", *a.input_ids, {"P"});
+  if (a.indices.has_value()) check_shape("indices", *a.indices, {"T"});
+  check_parameters(a);
+  Ids ids;
+  ids.check("input_ids", a.input_ids, {a.num_positions()});
+  ids.check("token_type_ids", a.token_type_ids, {a.num_positions()});
+  ids.check("position_ids", a.position_ids, {a.num_positions()});
+  if (a.indices.has_value()) check_dtype("indices", *a.indices, {ScalarType::Long});
+  if (a.out_of_range.has_value()) {
+    check_shape("out_of_range", *a.out_of_range, {1});
+    check_dtype("out_of_range", *a.out_of_range, {ScalarType::Int});
+  }
+  return ids;
+}
+
+Tensor run(const Arguments& a) {
+  const Ids ids = check(a);
   EmbeddingLayerNormParams params = {};
-  const Tensor& words = inputs.words.tensor;
-  params.dtype = check_element_type("word_embeddings", words);
-  params.hidden_size = check_extent("word_embeddings", words, 1, kMaxHiddenSize);
-  params.num_tokens = inputs.word_ids.tensor.size(0);
-  params.num_words = words.size(0);
-  params.num_token_types = inputs.token_types.tensor.size(0);
-  params.num_positions = inputs.positions.tensor.size(0);
-  params.eps = static_cast<float>(eps);
-  params.id_dtype = pack(inputs);
-  const Tensor out = torch::stable::new_empty(words, {params.num_tokens, params.hidden_size});
-  params.word_ids = inputs.word_ids.tensor.const_data_ptr();
-  params.token_type_ids = inputs.token_type_ids.tensor.const_data_ptr();
-  params.position_ids = inputs.position_ids.tensor.const_data_ptr();
-  params.word_embeddings = inputs.words.tensor.const_data_ptr();
-  params.token_type_embeddings = inputs.token_types.tensor.const_data_ptr();
-  params.position_embeddings = inputs.positions.tensor.const_data_ptr();
-  params.weight = inputs.weight.tensor.const_data_ptr();
-  params.bias = inputs.bias.tensor.const_data_ptr();
-  params.out = out.mutable_data_ptr();
-
-  std::vector<NamedTensor> tensors = {{"out", out}};
-  for (const NamedTensor* ids : inputs.ids()) tensors.push_back(*ids);
-  for (const NamedTensor* input : inputs.floats()) tensors.push_back(*input);
-  launch("embedding_layer_norm", launch_embedding_layer_norm, params, tensors);
+  params.padded_len = check_columns(a);
+  params.dtype = check_element_type("word_embeddings", a.words);
+  params.hidden_size = check_extent("word_embeddings", a.words, 1, kMaxHiddenSize);
+  params.num_tokens = a.num_tokens();
+  params.num_words = a.words.size(0);
+  params.num_token_types = a.token_types.size(0);
+  params.num_positions = a.positions.size(0);
+  params.eps = static_cast<float>(a.eps);
+  params.id_dtype = ids.dtype();
+  const Tensor out = torch::stable::new_empty(a.words, {params.num_tokens, params.hidden_size});
+  KernelTensors tensors;
+  params.word_embeddings = tensors.read("word_embeddings", a.words);
+  params.token_type_embeddings = tensors.read("token_type_embeddings", a.token_types);
+  params.position_embeddings = tensors.read("position_embeddings", a.positions);
+  params.weight = tensors.read("weight", a.weight);
+  params.bias = tensors.read("bias", a.bias);
+  params.word_ids = ids.read(tensors, "input_ids", a.input_ids);
+  params.token_type_ids = ids.read(tensors, "token_type_ids", a.token_type_ids);
+  params.position_ids = ids.read(tensors, "position_ids", a.position_ids);
+  params.indices = tensors.read<int64_t>("indices", a.indices);
+  if (a.out_of_range.has_value()) {
+    params.out_of_range = tensors.write<uint32_t>("out_of_range", *a.out_of_range);
+  }
+  params.out = tensors.write("out", out);
+  launch("embedding_layer_norm", launch_embedding_layer_norm, params, tensors.all());
   return out;
 }
 
-Tensor embedding_layer_norm(const Tensor& input_ids, const Tensor& token_type_ids,
-                            const Tensor& position_ids, const Tensor& word_embeddings,
+Tensor embedding_layer_norm(const OptionalTensor& input_ids, const OptionalTensor& token_type_ids,
+                            const OptionalTensor& position_ids, const Tensor& word_embeddings,
                             const Tensor& token_type_embeddings, const Tensor& position_embeddings,
-                            const Tensor& weight, const Tensor& bias, double eps) {
-  return run({{"input_ids", input_ids},
-              {"token_type_ids", token_type_ids},
-              {"position_ids", position_ids},
-              {"word_embeddings", word_embeddings},
-              {"token_type_embeddings", token_type_embeddings},
-              {"position_embeddings", position_embeddings},
-              {"weight", weight},
-              {"bias", bias}},
-             eps);
+                            const Tensor& weight, const Tensor& bias, double eps,
+                            const OptionalTensor& indices, std::optional<int64_t> padded_len,
+                            const OptionalTensor& out_of_range) {
+  return run({input_ids, token_type_ids, position_ids, word_embeddings, token_type_embeddings,
+              position_embeddings, weight, bias, eps, indices, padded_len, out_of_range});
 }
 
 }  // namespace

@@ -7,14 +7,10 @@
 #include <cstdint>
 
 #include "kernels/dtype.h"
+#include "kernels/id_range.h"
 #include "kernels/limits.h"
 
 namespace bertfast {
-
-// Bits of the word that tells of ids outside of their tables.
-inline constexpr uint32_t kWordIdOutOfRange = 1;
-inline constexpr uint32_t kTokenTypeIdOutOfRange = 2;
-inline constexpr uint32_t kPositionIdOutOfRange = 4;
 
 // Token t stands at position indices[t] of the padded batch, row after row of padded_len columns,
 // and there its ids are read: no one has to pack them first. Without indices it stands at t.
@@ -29,8 +25,8 @@ struct EmbeddingLayerNormParams {
   const void* weight;                 // [H]
   const void* bias;                   // [H]
   void* out;                          // [T, H]; may not overlap anything
-  uint32_t* out_of_range;  // A word that gets a bit for each table that an id lies outside of, and
-                           // that id is clamped; or null, and ids are taken to be in range.
+  uint32_t* out_of_range;  // A word that gets the bits of id_range.h, and ids outside of a table
+                           // are clamped; or null, and ids are taken to be in range.
   int64_t num_tokens;      // T
   int64_t num_words;
   int64_t num_token_types;

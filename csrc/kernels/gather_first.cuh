@@ -15,7 +15,8 @@ __global__ void __launch_bounds__(kCopyThreads) gather_first_kernel(GatherFirstT
   const GatherFirstParams& params = task.params;
   const int64_t sequence = copy_row_index();
   if (sequence >= params.batch_size) return;
-  const int64_t row = load<1>(params.first_rows + sequence)[0];
+  int64_t row = load<1>(params.first_rows + sequence)[0];
+  if (row >= params.num_tokens) row = -1;
   copy_row<Unit>(params.x, row, params.out, sequence, task.row_words);
 }
 

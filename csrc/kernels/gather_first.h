@@ -9,10 +9,12 @@
 
 namespace bertfast {
 
+// A row that x does not have gives zeros.
 struct GatherFirstParams {
   const void* x;              // [T, H]
   const int64_t* first_rows;  // [B], of unpad_input
   void* out;                  // [B, H]; may not overlap x
+  int64_t num_tokens;         // T
   int64_t batch_size;         // B
   int hidden_size;            // H
   DType dtype;                // of x and out

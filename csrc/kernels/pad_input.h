@@ -9,17 +9,19 @@
 
 namespace bertfast {
 
-// Row i of x goes to position indices[i]. With all B * S indices of unpad_input every position is
-// written exactly once; with those of the T tokens alone, the others stay as they are.
+// Row i of x goes to position indices[i], and a position whose index has no row gets zeros. The
+// indices of unpad_input name every position once, so every one is written. With others some stay
+// as they are, and what is no position is passed over: nothing outside of out is written.
 struct PadInputParams {
-  const void* x;              // [T, H]
-  const int64_t* indices;     // [num_indices]
-  const int32_t* num_tokens;  // T in device memory, such as cu_seqlens + B: the positions of
-                              // indices from there on get zeros. Null if it is num_indices.
-  void* out;                  // [B * S, H]; may not overlap x
-  int64_t num_indices;
-  int hidden_size;  // H
-  DType dtype;      // of x and out
+  const void* x;              // [R, H]
+  const int64_t* indices;     // [P]
+  const int32_t* num_tokens;  // how many rows of x are laid back, in device memory, such as
+                              // cu_seqlens + B; null: all of them
+  void* out;                  // [P, H]; may not overlap x
+  int64_t num_rows;           // R, which may differ from P
+  int64_t num_positions;      // P
+  int hidden_size;            // H
+  DType dtype;                // of x and out
 };
 
 cudaError_t launch_pad_input(const PadInputParams& params, cudaStream_t stream);

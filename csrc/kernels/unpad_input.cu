@@ -14,7 +14,7 @@ cudaError_t launch_scan(const UnpadInputParams& params, cudaStream_t stream) {
 template <typename Mask, typename Id>
 cudaError_t launch_all(const UnpadTask& task, cudaStream_t stream) {
   const dim3 grid(static_cast<unsigned>(task.params.batch_size));
-  const LaunchShape count_shape = {grid, kUnpadThreads, kUnpadWarps * sizeof(RowCounts)};
+  const LaunchShape count_shape = {grid, kUnpadThreads, kUnpadWarps * sizeof(RowSummary)};
   cudaError_t status = launch_kernel(count_positions_kernel<Mask, Id>, count_shape, task, stream);
   if (status != cudaSuccess) return status;
   status = launch_scan(task.params, stream);

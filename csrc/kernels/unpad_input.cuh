@@ -3,14 +3,10 @@
 #include "kernels/intrinsics.cuh"
 #include "kernels/intrinsics_bits.cuh"
 #include "kernels/unpad_input.h"
+#include "kernels/unpad_input_ids.cuh"
 
 namespace bertfast {
 
-inline constexpr int kUnpadThreads = 128;
-inline constexpr int kUnpadWarps = kUnpadThreads / kWarpSize;
-// Loads that a thread has in flight: a long row is waited for few times.
-inline constexpr int kUnpadItems = 8;
-inline constexpr int kUnpadTile = kUnpadThreads * kUnpadItems;
 inline constexpr int kUnpadSlots = kUnpadWarps * kUnpadItems;
 
 struct UnpadTask {
@@ -30,11 +26,6 @@ struct RowCounts {
   int queries;
 };
 
-// Unsigned, so that the end of the last tile is a number, too.
-__device__ __forceinline__ unsigned tile_column(unsigned first_column, int item) {
-  return first_column + item * kUnpadThreads + threadIdx.x;
-}
-
 template <typename Mask, typename Id>
 __device__ __forceinline__ TileVotes vote_on_tile(const UnpadTask& task, int row,
                                                   unsigned first_column) {
@@ -42,6 +33,7 @@ __device__ __forceinline__ TileVotes vote_on_tile(const UnpadTask& task, int row
   const int64_t row_start = static_cast<int64_t>(row) * params.padded_len;
   const Mask* mask = static_cast<const Mask*>(params.attention_mask) + row_start;
   const Id* ids = static_cast<const Id*>(params.input_ids);
+  const bool drops_padding = ids != nullptr && params.has_pad_token;
   const unsigned padded_len = params.padded_len;
   Mask bits[kUnpadItems] = {};
   bool is_computed[kUnpadItems];
@@ -50,7 +42,7 @@ __device__ __forceinline__ TileVotes vote_on_tile(const UnpadTask& task, int row
     const unsigned column = tile_column(first_column, i);
     is_computed[i] = column < padded_len;
     if (is_computed[i]) bits[i] = load<1>(mask + column)[0];
-    if (is_computed[i] && column > 0 && ids != nullptr) {
+    if (is_computed[i] && column > 0 && drops_padding) {
       is_computed[i] = load<1>(ids + row_start + column)[0] != params.pad_token_id;
     }
   }
@@ -65,11 +57,18 @@ __device__ __forceinline__ TileVotes vote_on_tile(const UnpadTask& task, int row
   return votes;
 }
 
-// Counts the keys and the computed positions of one row of the batch.
+struct RowSummary {
+  RowCounts counts;
+  uint32_t out_of_range;
+  uint32_t unused;  // so that it is stored at once
+};
+
+// Counts the keys and the computed positions of one row of the batch, and looks at its ids.
 template <typename Mask, typename Id>
 __global__ void __launch_bounds__(kUnpadThreads) count_positions_kernel(UnpadTask task) {
   const int row = static_cast<int>(blockIdx.x);
   RowCounts counts = {};
+  uint32_t out_of_range = 0;
   const unsigned padded_len = task.params.padded_len;
   for (unsigned first = 0; first < padded_len; first += kUnpadTile) {
     const TileVotes votes = vote_on_tile<Mask, Id>(task, row, first);
@@ -78,21 +77,28 @@ __global__ void __launch_bounds__(kUnpadThreads) count_positions_kernel(UnpadTas
       counts.keys += count_bits(votes.keys[i]);
       counts.queries += count_bits(votes.queries[i]);
     }
+    out_of_range |= check_tile<Id>(task.params, row, first);
   }
-  RowCounts* slots = shared_memory<RowCounts>();
+  out_of_range = bits_of_warp(out_of_range);
+  RowSummary* slots = shared_memory<RowSummary>();
   const int warp = threadIdx.x / kWarpSize;
-  if (threadIdx.x % kWarpSize == 0) store(slots + warp, Vector<RowCounts, 1>{counts});
+  if (threadIdx.x % kWarpSize == 0) {
+    store(slots + warp, Vector<RowSummary, 1>{{counts, out_of_range, 0}});
+  }
   sync_block();
   if (threadIdx.x != 0) return;
   RowCounts sums = {};
 #pragma unroll
   for (int i = 0; i < kUnpadWarps; ++i) {
-    const RowCounts part = load<1>(slots + i)[0];
-    sums = {sums.keys + part.keys, sums.queries + part.queries};
+    const RowSummary part = load<1>(slots + i)[0];
+    sums = {sums.keys + part.counts.keys, sums.queries + part.counts.queries};
+    out_of_range |= part.out_of_range;
   }
   store(task.params.key_lengths + row, Vector<int32_t, 1>{sums.keys});
   // A length, until scan_lengths_kernel makes an offset of it.
   store(task.params.cu_seqlens + row + 1, Vector<int32_t, 1>{sums.keys + sums.queries});
+  // Bits, until scan_lengths_kernel has gathered them and place_positions_kernel knows the row.
+  store(task.params.first_rows + row, Vector<int64_t, 1>{out_of_range});
 }
 
 // Where the items of a thread stand among the keys and queries of the row: how many come before

@@ -16,6 +16,7 @@ bool is_possible(const VarlenAttentionParams& params) {
   const int oldest =
       params.dtype == DType::kBFloat16 ? kOldestBFloat16Capability : kOldestCapability;
   return params.num_tokens <= std::numeric_limits<int32_t>::max() &&  // as cu_seqlens counts
+         params.num_sequences > 0 &&                                  // which the rows belong to
          int64_t{3} * params.num_heads * params.head_size <= kMaxRowElements &&
          params.head_size <= kMaxHeadSize && params.max_seqlen > 0 &&
          params.compute_capability >= oldest &&
@@ -26,10 +27,7 @@ bool is_possible(const VarlenAttentionParams& params) {
 }  // namespace
 
 cudaError_t launch_varlen_attention(const VarlenAttentionParams& params, cudaStream_t stream) {
-  if (params.num_tokens == 0 || params.num_sequences == 0 || params.num_heads == 0 ||
-      params.head_size == 0) {
-    return cudaSuccess;
-  }
+  if (params.num_tokens == 0 || params.num_heads == 0 || params.head_size == 0) return cudaSuccess;
   if (!is_possible(params)) return cudaErrorInvalidValue;
   if (can_use_tensor_cores(params)) return launch_varlen_attention_tensor(params, stream);
   return launch_varlen_attention_exact(params, stream);

@@ -27,6 +27,12 @@ struct VarlenAttentionParams {
 
 // The first key_lengths[b] rows of sequence b are queries and keys, its other rows queries only. A
 // query without any key gives 0. Below compute capability 8.0 there is no bfloat16.
+//
+// Rows after the last sequence are not read, and theirs in out not written. No launcher can see
+// what device memory holds: that the offsets do not decrease and run from 0 to at most T, that
+// key_lengths lie between 0 and the rows of their sequence, and that none is longer than
+// max_seqlen, is up to the caller. Otherwise rows of out are wrong or stay as they were, but only
+// rows of qkv are read and only rows of out written.
 cudaError_t launch_varlen_attention(const VarlenAttentionParams& params, cudaStream_t stream);
 
 }  // namespace bertfast

@@ -13,11 +13,18 @@ struct Sequence {
   int num_keys;
 };
 
+__device__ __forceinline__ int clamp(int value, int low, int high) {
+  return value < low ? low : value > high ? high : value;
+}
+
+// Whatever the arrays hold, its rows are rows of qkv, and its keys are some of them.
 __device__ __forceinline__ Sequence load_sequence(const VarlenAttentionParams& params, int index) {
-  const int first_row = load<1>(params.cu_seqlens + index)[0];
-  const int num_rows = load<1>(params.cu_seqlens + index + 1)[0] - first_row;
+  const int num_tokens = static_cast<int>(params.num_tokens);
+  const int first_row = clamp(load<1>(params.cu_seqlens + index)[0], 0, num_tokens);
+  const int end = clamp(load<1>(params.cu_seqlens + index + 1)[0], first_row, num_tokens);
+  const int num_rows = end - first_row;
   if (params.key_lengths == nullptr) return {first_row, num_rows, num_rows};
-  return {first_row, num_rows, load<1>(params.key_lengths + index)[0]};
+  return {first_row, num_rows, clamp(load<1>(params.key_lengths + index)[0], 0, num_rows)};
 }
 
 // One head of one sequence. Offsets of rows have 64 bits; strides, and offsets within a tile, 32.
@@ -63,6 +70,8 @@ __host__ __device__ constexpr int64_t first_tile(int64_t first_row, int64_t inde
   return first_row / kRows + index;
 }
 
+inline constexpr int kNoQuery = 0x7fffffff;  // no sequence has so many rows
+
 struct QueryTile {
   int sequence;
   int first_query;  // in the sequence; beyond its end if the tile is the one too many
@@ -78,8 +87,8 @@ __device__ __forceinline__ QueryTile find_query_tile(const VarlenAttentionParams
   for (int count = params.num_sequences; count > 0;) {
     const int step = (count + kWarpSize - 1) / kWarpSize;
     const int index = first + lane * step;
-    bool is_reached = false;
-    if (lane * step < count) {
+    bool is_reached = lane == 0;  // which it is, unless the offsets are no offsets
+    if (lane > 0 && lane * step < count) {
       is_reached = first_tile<kRows>(load<1>(params.cu_seqlens + index)[0], index) <= tile;
     }
     const int last_reached = count_bits(ballot(is_reached)) - 1;
@@ -88,7 +97,9 @@ __device__ __forceinline__ QueryTile find_query_tile(const VarlenAttentionParams
     count = step == 1 ? 0 : rest < step ? rest : step;
   }
   const int64_t found_tile = first_tile<kRows>(load<1>(params.cu_seqlens + first)[0], first);
-  return {first, static_cast<int>(tile - found_tile) * kRows};
+  const int64_t first_query = (tile - found_tile) * kRows;
+  const bool is_possible = first_query >= 0 && first_query < kNoQuery;
+  return {first, is_possible ? static_cast<int>(first_query) : kNoQuery};
 }
 
 }  // namespace bertfast

@@ -58,8 +58,9 @@ void test_ids_out_of_range_are_clamped_and_told() {
                         {&Run::positions, kPositions, kPositionIdOutOfRange}};
   for (const IdDType id_dtype : {IdDType::kInt32, IdDType::kInt64}) {
     for (const auto& [ids, num_rows, bit] : cases) {
-      for (const int64_t id :
-           {int64_t{-1}, num_rows, -(int64_t{1} << 31), (int64_t{1} << 31) - 1}) {
+      for (const int64_t id : {int64_t{-1}, num_rows, -(int64_t{1} << 31), (int64_t{1} << 31) - 1,
+                               INT64_MIN, INT64_MAX}) {
+        if (id_dtype == IdDType::kInt32 && id != static_cast<int32_t>(id)) continue;
         Run run({DType::kFloat16, 72, id_dtype});
         (run.*ids).set(run.indices[4], id);
         EmbeddingLayerNormParams params = run.params();

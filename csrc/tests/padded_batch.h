@@ -12,10 +12,10 @@ struct PaddedBatch {
   int batch_size, padded_len;
   std::vector<bool> attended;  // [B * S]
   std::vector<bool> is_pad;    // [B * S], holds the pad token
-  bool has_ids;
+  bool drops_padding;
 
   bool is_computed(int64_t place) const {
-    return !has_ids || attended[place] || !is_pad[place] || place % padded_len == 0;
+    return !drops_padding || attended[place] || !is_pad[place] || place % padded_len == 0;
   }
 };
 

@@ -41,11 +41,12 @@ struct Run {
   std::string label() const { return to_string(dtype) + ", H " + std::to_string(hidden_size); }
 
   PadInputParams pad_params() {
-    return {x.data(), indices.data(), num_tokens.data(), out.data(), kPlaces, hidden_size, dtype};
+    return {x.data(), indices.data(), num_tokens.data(), out.data(),
+            kTokens,  kPlaces,        hidden_size,       dtype};
   }
 
   GatherFirstParams gather_params() {
-    return {x.data(), indices.data(), out.data(), kPlaces, hidden_size, dtype};
+    return {x.data(), indices.data(), out.data(), kTokens, kPlaces, hidden_size, dtype};
   }
 
   void launch(const PadInputParams& params) {
@@ -69,7 +70,11 @@ struct Run {
 
   void pad_and_check() {
     launch(pad_params());
-    for (int i = 0; i < kPlaces; ++i) check_row(indices[i], i < num_tokens[0] ? i : -1);
+    check_padded(num_tokens[0]);
+  }
+
+  void check_padded(int num_rows) const {
+    for (int i = 0; i < kPlaces; ++i) check_row(indices[i], i < num_rows ? i : -1);
   }
 
   void gather_and_check() {
@@ -111,27 +116,59 @@ void test_pad_without_tokens() {
   for (int i = 0; i < kPlaces; ++i) run.check_row(i, -1);
 }
 
-void test_pad_leaves_other_positions() {
+// As many as x has, none less than none, and without a number all of x.
+void test_pad_number_of_tokens() {
+  for (const int32_t number : {-1, 0, 1, 3, kTokens, kTokens + 1, INT32_MAX, INT32_MIN}) {
+    Run run(DType::kFloat16, 72);
+    run.num_tokens[0] = number;
+    run.launch(run.pad_params());
+    run.check_padded(std::clamp(number, 0, kTokens));
+  }
   Run run(DType::kFloat16, 72);
-  run.out.fill_normal(2, 5.0, 1.0);
-  const std::vector<unsigned char> before = run.out.bytes();
   PadInputParams params = run.pad_params();
   params.num_tokens = nullptr;
-  params.num_indices = kTokens;
   run.launch(params);
-  const std::vector<unsigned char> after = run.out.bytes();
-  for (int i = 0; i < kPlaces; ++i) {
-    if (i < kTokens) run.check_row(run.indices[i], i);
-    const auto begin = static_cast<size_t>(run.indices[i]) * 72 * 2;
-    const bool is_same = std::equal(&before[begin], &before[begin] + 72 * 2, &after[begin]);
-    expect(is_same == (i >= kTokens), "a position that no index names stays as it is");
+  run.check_padded(kTokens);
+  // More rows than positions.
+  params.num_positions = 4;
+  for (int i = 0; i < 4; ++i) run.indices[i] = 3 - i;
+  run.launch(params);
+  for (int i = 0; i < 4; ++i) run.check_row(3 - i, i);
+}
+
+// What is no position is passed over, and all else is as it should be.
+void test_pad_writes_nothing_outside() {
+  for (const int64_t wrong : {int64_t{-1}, int64_t{kPlaces}, INT64_MIN, INT64_MAX}) {
+    Run run(DType::kFloat16, 72);
+    run.out.fill_normal(2, 5.0, 1.0);
+    const std::vector<unsigned char> before = run.out.bytes();
+    const int64_t missed = run.indices[2];
+    run.indices[2] = wrong;
+    run.launch(run.pad_params());
+    run.indices[2] = missed;
+    const std::vector<unsigned char> after = run.out.bytes();
+    const auto begin = static_cast<size_t>(missed) * 72 * 2;
+    expect(std::equal(&before[begin], &before[begin] + 72 * 2, &after[begin]), "left as it was");
+    for (int i = 0; i < kPlaces; ++i) {
+      if (i != 2) run.check_row(run.indices[i], i < kTokens ? i : -1);
+    }
+  }
+}
+
+void test_gather_of_no_row_gives_zeros() {
+  for (const int64_t wrong : {int64_t{-1}, int64_t{kTokens}, INT64_MIN, INT64_MAX}) {
+    Run run(DType::kFloat32, 9);
+    for (int i = 0; i < kPlaces; ++i) run.indices[i] = i % kTokens;
+    run.indices[5] = wrong;
+    run.launch(run.gather_params());
+    for (int i = 0; i < kPlaces; ++i) run.check_row(i, i == 5 ? -1 : i % kTokens);
   }
 }
 
 void test_nothing_to_do() {
   Run run(DType::kFloat32, 8);
   PadInputParams pad = run.pad_params();
-  pad.num_indices = 0;
+  pad.num_positions = 0;
   run.launch(pad);
   pad = run.pad_params();
   pad.hidden_size = 0;
@@ -150,7 +187,7 @@ void test_pad_offsets_are_64_bit() {
   Run run(DType::kFloat16, 768);
   PadInputParams params = run.pad_params();
   params.num_tokens = nullptr;
-  params.num_indices = kRows;
+  params.num_rows = params.num_positions = kRows;
   params.x = run.x.begin_as_end_of(kRows * 768);
   params.out = run.out.begin_as_end_of(kRows * 768);
   params.indices = run.indices.data() + kPlaces - kRows;
@@ -166,7 +203,7 @@ void test_gather_offsets_are_64_bit() {
   GatherFirstParams params = run.gather_params();
   params.x = run.x.begin_as_end_of(kRows * 768);
   params.out = run.out.begin_as_end_of(kRows * 768);
-  params.batch_size = kRows;
+  params.batch_size = params.num_tokens = kRows;
   params.first_rows = run.indices.data() + kPlaces - kRows;
   for (int i = 0; i < 4; ++i) run.indices[kPlaces - 4 + i] = kRows - 1 - i;
   run.stream.first_block = kRows / 4 - 1;
@@ -177,7 +214,7 @@ void test_gather_offsets_are_64_bit() {
 void test_impossible_params() {
   Run run(DType::kFloat32, 8);
   PadInputParams pad = run.pad_params();
-  pad.num_indices = int64_t{1} << 34;
+  pad.num_positions = int64_t{1} << 34;
   expect(launch_pad_input(pad, &run.stream) == cudaErrorInvalidValue, "too many rows");
   pad = run.pad_params();
   pad.dtype = static_cast<DType>(7);
@@ -201,9 +238,11 @@ int main() {
   return run_tests({
       {"pad: sizes", test_pad_sizes},
       {"pad: no tokens", test_pad_without_tokens},
-      {"pad: other positions", test_pad_leaves_other_positions},
+      {"pad: number of tokens", test_pad_number_of_tokens},
+      {"pad: nothing outside", test_pad_writes_nothing_outside},
       {"pad: offsets are 64-bit", test_pad_offsets_are_64_bit},
       {"gather: sizes", test_gather_sizes},
+      {"gather: no row", test_gather_of_no_row_gives_zeros},
       {"gather: offsets are 64-bit", test_gather_offsets_are_64_bit},
       {"nothing to do", test_nothing_to_do},
       {"impossible params", test_impossible_params},

@@ -11,7 +11,15 @@ from bertfast.ops._library import FAKES
 from kernels.host_build import build_on_host
 
 # Those of csrc/bindings/schema.cpp, each with the schema and the fake of bertfast/ops/<op>.py.
-KERNEL_OPS = ("bias_gelu", "embedding_layer_norm", "residual_layer_norm", "varlen_attention")
+KERNEL_OPS = (
+    "bias_gelu",
+    "embedding_layer_norm",
+    "gather_first",
+    "pad_input",
+    "residual_layer_norm",
+    "unpad_input",
+    "varlen_attention",
+)
 
 
 @cache

@@ -57,3 +57,59 @@ def test_an_id_out_of_range_reads_out_of_bounds(emulated, wrong):
     arguments["input_ids"][3] = wrong
     with pytest.raises(RuntimeError, match=r"embedding_layer_norm: csrc/kernels/.*: out of bounds"):
         emulated.embedding_layer_norm(**arguments)
+
+
+def _arguments(num_positions, ids_dtype=torch.int64, dtype=torch.float16):
+    ids = [torch.randint(0, rows, (num_positions,), dtype=ids_dtype) for rows in _ROWS]
+    tables = [randn(rows, 72, dtype=dtype) for rows in _ROWS]
+    names = ("input_ids", "token_type_ids", "position_ids")
+    names += ("word_embeddings", "token_type_embeddings", "position_embeddings")
+    return {
+        **dict(zip(names, ids + tables, strict=True)),
+        "weight": randn(72, dtype=dtype),
+        "bias": randn(72, dtype=dtype),
+        "eps": 1e-2,
+    }
+
+
+def _meets_the_reference(emulated, **arguments):
+    truth = torch.ops.bertfast.embedding_layer_norm(
+        **{
+            name: value.double() if getattr(value, "is_floating_point", bool)() else value
+            for name, value in arguments.items()
+        }
+    )
+    out = emulated.embedding_layer_norm(**arguments)
+    assert out.shape == truth.shape
+    assert relative_error(out, truth) <= TOLERANCES[out.dtype].op
+
+
+@pytest.mark.parametrize("ids_dtype", [torch.int64, torch.int32], ids=str)
+@pytest.mark.parametrize("num_tokens", [None, 0, 1, 17, 30])
+def test_rows_and_ids_left_out(emulated, num_tokens, ids_dtype):
+    arguments = _arguments(30, ids_dtype)
+    if num_tokens is not None:
+        arguments["indices"] = torch.randperm(30)[:num_tokens]
+    _meets_the_reference(emulated, **arguments)
+    for name in ("token_type_ids", "position_ids", "input_ids"):
+        arguments[name] = None
+        if name == "input_ids":
+            arguments["word_embeddings"] = arguments["word_embeddings"][:30].contiguous()
+        _meets_the_reference(emulated, **arguments, padded_len=6)
+
+
+@pytest.mark.parametrize("ids_dtype", [torch.int64, torch.int32], ids=str)
+@pytest.mark.parametrize(("name", "bit"), [("input_ids", 1), ("token_type_ids", 2), ("position_ids", 4)])
+def test_ids_out_of_range_are_flagged_as_the_reference_does(emulated, name, bit, ids_dtype):
+    limits = torch.iinfo(ids_dtype)
+    for bad in (-1, limits.min, limits.max, 31):
+        for indices in (None, torch.tensor([3, 1, 0, 6]), torch.tensor([0, 2, 4])):
+            arguments = _arguments(7, ids_dtype)
+            arguments[name][1] = bad
+            arguments["indices"] = indices
+            flags = [torch.tensor([8], dtype=torch.int32) for _ in range(2)]
+            out = emulated.embedding_layer_norm(**arguments, out_of_range=flags[0])
+            reference = torch.ops.bertfast.embedding_layer_norm(**arguments, out_of_range=flags[1])
+            assert relative_error(out, reference) <= 2 * TOLERANCES[out.dtype].op
+            is_read = indices is None or 1 in indices.tolist()
+            assert [flag.item() for flag in flags] == [8 | bit if is_read else 8] * 2

@@ -12,15 +12,17 @@ from tolerances import KERNEL_RATIO, TOLERANCES, assert_no_further_from_truth, r
 _DTYPES = [torch.float32, torch.float16, torch.bfloat16]
 
 
-def _check(emulated, num_tokens, hidden_size, dtype, eps=1e-2):
+def _check(emulated, num_tokens, hidden_size, dtype, eps=1e-2, *, has_x_bias=False):
     x, residual = randn(2, num_tokens, hidden_size, dtype=dtype)
     weight, bias = randn(2, hidden_size, dtype=dtype)
-    out = emulated.residual_layer_norm(x, residual, weight, bias, eps)
+    x_bias = randn(hidden_size, dtype=dtype) if has_x_bias else None
+    out = emulated.residual_layer_norm(x, residual, weight, bias, eps, x_bias)
     assert out.dtype == dtype
-    truth = layer_norm_oracle(x.double() + residual.double(), weight, bias, eps)
+    total = x.double() + residual.double() + (0 if x_bias is None else x_bias.double())
+    truth = layer_norm_oracle(total, weight, bias, eps)
     few = 8 if hidden_size < 15 else 1  # a difference of two sums decides, and the rounding of one sum with it
     assert relative_error(out, truth) <= few * TOLERANCES[dtype].op
-    reference = torch.ops.bertfast.residual_layer_norm(x, residual, weight, bias, eps)
+    reference = torch.ops.bertfast.residual_layer_norm(x, residual, weight, bias, eps, x_bias)
     assert_no_further_from_truth(out, reference, truth, few * KERNEL_RATIO)
 
 
@@ -29,6 +31,13 @@ def _check(emulated, num_tokens, hidden_size, dtype, eps=1e-2):
 @pytest.mark.parametrize("num_tokens", [0, 1, 2, 7])
 def test_sizes(emulated, num_tokens, hidden_size, dtype):
     _check(emulated, num_tokens, hidden_size, dtype)
+
+
+@pytest.mark.parametrize("dtype", _DTYPES, ids=str)
+@pytest.mark.parametrize("hidden_size", [15, 384, 768, 1000, 1025, 4096])
+@pytest.mark.parametrize("num_tokens", [0, 1, 7])
+def test_bias_of_x(emulated, num_tokens, hidden_size, dtype):
+    _check(emulated, num_tokens, hidden_size, dtype, has_x_bias=True)
 
 
 @settings(max_examples=60)

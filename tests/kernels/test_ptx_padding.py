@@ -14,7 +14,7 @@ pytestmark = pytest.mark.slow
 
 _PAD_TOKEN = 0
 # In the order of csrc/kernels/mask.h: the bits of a mask of 1 and 0 in each of its types.
-_MASKS = {"bool": (0, np.uint8), "int64": (4, np.int64), "float32": (5, np.float32)}
+_MASKS = {"bool": (0, np.uint8), "int64": (5, np.int64), "float32": (8, np.float32), "float64": (9, np.float64)}
 
 
 def _batch(batch_size: int, padded_len: int) -> tuple[Array, Array]:
@@ -40,7 +40,7 @@ def _layout(mask: Array, ids: Array) -> dict[str, Array]:
     offsets = np.concatenate([[0], np.cumsum(lengths)])
     first = [np.nonzero(packed == row * mask.shape[1])[0][0] for row in range(len(mask))]
     num_keys = mask.sum(axis=1)
-    counts = [packed.size, max(lengths), num_keys.sum(), num_keys.min()]
+    counts = [packed.size, max(lengths), num_keys.sum(), num_keys.min(), 0]
     return {
         "indices": np.concatenate([packed, *dropped]),
         "cu_seqlens": offsets.astype(np.int32),
@@ -58,15 +58,25 @@ def test_unpad_input(
     runs: DeviceRuns, architecture: str, mask_name: str, id_dtype: int, batch_size: int, padded_len: int
 ) -> None:
     mask, ids = _batch(batch_size, padded_len)
+    id_type = (np.int32, np.int64)[id_dtype]
+    all_ids = {"input_ids": ids, "token_type_ids": ids % 2, "position_ids": np.arange(mask.size) % padded_len}
     want = _layout(mask, ids)
+    if mask_name == "bool":  # of one mask, in padding: both extremes of the type
+        all_ids["token_type_ids"][-1, -1] = np.iinfo(id_type).min
+        all_ids["position_ids"][-2] = np.iinfo(id_type).max
+        want["counts"][4] = 2 | 4
     outputs = {name: np.empty_like(array) for name, array in want.items()}
     number, storage = _MASKS[mask_name]
     runs.run(
         "unpad_input",
         architecture,
-        {"attention_mask": mask.astype(storage), "input_ids": ids.astype((np.int32, np.int64)[id_dtype])},
+        {"attention_mask": mask.astype(storage), **{name: array.astype(id_type) for name, array in all_ids.items()}},
         outputs,
+        num_words=99,
+        num_token_types=2,
+        num_positions=padded_len,
         pad_token_id=_PAD_TOKEN,
+        has_pad_token=True,
         batch_size=batch_size,
         padded_len=padded_len,
         mask_dtype=number,
@@ -92,7 +102,8 @@ def test_pad_input(runs: DeviceRuns, architecture: str, element: Element, hidden
         architecture,
         {"x": x, "indices": layout["indices"], "num_tokens": layout["cu_seqlens"][-1:]},
         {"out": out},
-        num_indices=mask.size,
+        num_rows=num_tokens,
+        num_positions=mask.size,
         hidden_size=hidden_size,
         dtype=element.number,
     )
@@ -112,6 +123,7 @@ def test_gather_first(runs: DeviceRuns, architecture: str, element: Element, hid
         architecture,
         {"x": x, "first_rows": first_rows},
         {"out": out},
+        num_tokens=len(x),
         batch_size=first_rows.size,
         hidden_size=hidden_size,
         dtype=element.number,

@@ -144,5 +144,6 @@ WRONG_CONTENTS = [
         for op in ("varlen_attention", "first_token_attention")
         for keys in ([5, 2, 1], [4, 2, -1], [-(2**31), 2**31 - 1, 0])
     ),
+    ("embedding_layer_norm", "word_embeddings", {"word_embeddings": torch.ones(0, 24), **_NO_IDS}),
     *(("varlen_attention", "max_seqlen", {"max_seqlen": longest}) for longest in (3, 0, -1)),
 ]

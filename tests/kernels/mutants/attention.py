@@ -206,3 +206,54 @@ LAUNCH = (
         test="launch_",
     ),
 )
+
+BOUNDS = (
+    Mutant(
+        "end of a sequence taken as it is",
+        "varlen_attention_exact",
+        "varlen_attention_tiles.cuh",
+        (
+            (
+                "clamp(load<1>(params.cu_seqlens + index + 1)[0], first_row, num_tokens)",
+                "load<1>(params.cu_seqlens + index + 1)[0]",
+            ),
+        ),
+        "out of bounds",
+        test="varlen_attention_bounds_test",
+    ),
+    Mutant(
+        "start of a sequence taken as it is",
+        "varlen_attention_exact",
+        "varlen_attention_tiles.cuh",
+        (("clamp(load<1>(params.cu_seqlens + index)[0], 0, num_tokens)", "load<1>(params.cu_seqlens + index)[0]"),),
+        "out of bounds",
+        test="varlen_attention_bounds_test",
+    ),
+    Mutant(
+        "keys of a sequence taken as they are",
+        "varlen_attention_exact",
+        "varlen_attention_tiles.cuh",
+        (("clamp(load<1>(params.key_lengths + index)[0], 0, num_rows)", "load<1>(params.key_lengths + index)[0]"),),
+        "out of bounds",
+        test="varlen_attention_bounds_test",
+    ),
+    Mutant(
+        "a sequence for every tile taken for granted",
+        "varlen_attention_exact",
+        "varlen_attention_tiles.cuh",
+        (
+            ("bool is_reached = lane == 0;", "bool is_reached = false;"),
+            ("if (lane > 0 && lane * step", "if (lane * step"),
+        ),
+        "out of bounds",
+        test="varlen_attention_bounds_test",
+    ),
+    Mutant(
+        "tile before its sequence taken for a query",
+        "varlen_attention_exact",
+        "varlen_attention_tiles.cuh",
+        (("first_query >= 0 && first_query < kNoQuery", "first_query < kNoQuery"),),
+        "out of bounds",
+        test="varlen_attention_bounds_test",
+    ),
+)

@@ -10,6 +10,7 @@ MUTANTS = (
     *rows.EMBEDDING,
     *rows.COPIES,
     *layout.UNPAD_INPUT,
+    *layout.ID_RANGE,
     *layout.SCAN_LENGTHS,
     *attention.FLASH,
     *attention.SHORT,
@@ -17,4 +18,5 @@ MUTANTS = (
     *attention.SOFTMAX,
     *attention.EXACT,
     *attention.LAUNCH,
+    *attention.BOUNDS,
 )

@@ -9,7 +9,7 @@ UNPAD_INPUT = (
         "column 0 dropped with the padding",
         "unpad_input",
         "unpad_input.cuh",
-        (("is_computed[i] && column > 0 && ids", "is_computed[i] && ids"),),
+        (("is_computed[i] && column > 0 && drops", "is_computed[i] && drops"),),
         "FAIL  sizes",
     ),
     Mutant(
@@ -55,6 +55,20 @@ UNPAD_INPUT = (
         "FAIL  masks and ids of every type",
     ),
     Mutant(
+        "half step of float32 forgotten",
+        "unpad_input",
+        "mask.h",
+        (("(distance << dropped_bits) + half_step(dropped_bits)", "distance << dropped_bits"),),
+        "FAIL  masks and ids of every type",
+    ),
+    Mutant(
+        "padding dropped without a pad token",
+        "unpad_input",
+        "unpad_input.cuh",
+        (("ids != nullptr && params.has_pad_token", "ids != nullptr"),),
+        "FAIL  sizes",
+    ),
+    Mutant(
         "half of an id compared",
         "unpad_input",
         "unpad_input.cuh",
@@ -81,6 +95,58 @@ UNPAD_INPUT = (
         "intrinsics_bits.cuh",
         (("__popc(bits)", "__popc(~bits)"),),
         "out of bounds",
+    ),
+)
+
+ID_RANGE = (
+    Mutant(
+        "id one beyond the table not told",
+        "unpad_input",
+        "unpad_input_ids.cuh",
+        (("id >= num_rows", "id > num_rows"),),
+        "FAIL  ids out of range are told",
+    ),
+    Mutant(
+        "ids below 0 not told",
+        "unpad_input",
+        "unpad_input_ids.cuh",
+        (("is_outside || id < 0 ||", "is_outside ||"),),
+        "FAIL  ids out of range are told",
+    ),
+    Mutant(
+        "ids of the last item of a tile only",
+        "unpad_input",
+        "unpad_input_ids.cuh",
+        (("is_outside || id < 0", "id < 0"),),
+        "FAIL  ids out of range are told",
+    ),
+    Mutant(
+        "positions compared with the words",
+        "unpad_input",
+        "unpad_input_ids.cuh",
+        (("params.position_ids, params.num_positions", "params.position_ids, params.num_words"),),
+        "FAIL  ids out of range are told",
+    ),
+    Mutant(
+        "bits of the first warp of a row only",
+        "unpad_input",
+        "unpad_input.cuh",
+        (("    out_of_range |= part.out_of_range;\n", ""),),
+        "FAIL  ids out of range are told",
+    ),
+    Mutant(
+        "bits of the last sequence of a thread only",
+        "unpad_input",
+        "scan_lengths.cuh",
+        (("out_of_range |= static_cast", "out_of_range = static_cast"),),
+        "FAIL  bits of all rows gather",
+    ),
+    Mutant(
+        "bits of the last warp of the scan forgotten",
+        "unpad_input",
+        "scan_lengths.cuh",
+        (("warp < kScanWarps; ++warp) bits", "warp < kScanWarps - 1; ++warp) bits"),),
+        "FAIL  bits of all rows gather",
     ),
 )
 
