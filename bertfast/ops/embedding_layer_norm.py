@@ -44,7 +44,10 @@ def embedding_layer_norm(
     of their tables, and such an id counts as the nearest row of the table. Without it, ids are taken to be in range.
     indices are always: from 0 to P - 1. Raises ValueError for shapes and dtypes that do not fit.
     """
-    return torch.ops.bertfast.embedding_layer_norm(  # type: ignore[no-any-return]
+    if out_of_range is not None:
+        check_shape("out_of_range", out_of_range, 1)
+        check_dtype("out_of_range", out_of_range, torch.int32)
+    out, bits = torch.ops.bertfast.embedding_layer_norm(
         input_ids,
         token_type_ids,
         position_ids,
@@ -56,8 +59,11 @@ def embedding_layer_norm(
         eps,
         indices,
         padded_len,
-        out_of_range,
+        out_of_range is not None,
     )
+    if out_of_range is not None:
+        out_of_range.bitwise_or_(bits)
+    return out  # type: ignore[no-any-return]
 
 
 class _Arguments(NamedTuple):
@@ -72,7 +78,7 @@ class _Arguments(NamedTuple):
     eps: float
     indices: Tensor | None = None
     padded_len: int | None = None
-    out_of_range: Tensor | None = None
+    checks_ids: bool = False
 
     @property
     def num_positions(self) -> int:
@@ -102,9 +108,6 @@ def _check(a: _Arguments) -> None:
     if a.indices is not None:
         check_shape("indices", a.indices, "T")
         check_dtype("indices", a.indices, torch.int64)
-    if a.out_of_range is not None:
-        check_shape("out_of_range", a.out_of_range, 1)
-        check_dtype("out_of_range", a.out_of_range, torch.int32)
     if a.position_ids is None:
         _check_columns(a.padded_len, a.position_embeddings.shape[0])
 
@@ -133,7 +136,7 @@ def _check_columns(padded_len: int | None, num_rows: int) -> None:
         raise ValueError(f"padded_len: expected 1 to {num_rows}, the rows of position_embeddings, got {padded_len}")
 
 
-def _reference(a: _Arguments) -> Tensor:
+def _reference(a: _Arguments) -> tuple[Tensor, Tensor]:
     # Not in _check: traced, the number of tokens would become a guard.
     if a.word_embeddings.shape[0] < 1 and a.num_tokens > 0:
         raise ValueError("word_embeddings: expected at least 1 row, got 0")
@@ -144,7 +147,7 @@ def _reference(a: _Arguments) -> Tensor:
         nonlocal bits
         if a.indices is not None:
             ids = ids.index_select(0, a.indices)
-        if a.out_of_range is not None:
+        if a.checks_ids:
             bits |= bit * is_out_of_range(ids, table.shape[0])
             ids = ids.clamp(0, table.shape[0] - 1)
         return F.embedding(ids, table)
@@ -159,9 +162,8 @@ def _reference(a: _Arguments) -> Tensor:
     x += rows(
         a.columns() if a.position_ids is None else a.position_ids, a.position_embeddings, POSITION_ID_OUT_OF_RANGE
     )
-    if a.out_of_range is not None:
-        a.out_of_range.bitwise_or_(bits)
-    return F.layer_norm(x, a.weight.shape, a.weight, a.bias, a.eps)
+    out = F.layer_norm(x, a.weight.shape, a.weight, a.bias, a.eps)
+    return out, out.new_full((int(a.checks_ids),), bits, dtype=torch.int32)
 
 
 def is_out_of_range(ids: Tensor, num_rows: int) -> bool:
@@ -169,14 +171,16 @@ def is_out_of_range(ids: Tensor, num_rows: int) -> bool:
     return bool(((ids < 0) | (ids >= num_rows)).any())
 
 
-def _fake(a: _Arguments) -> Tensor:
-    return a.word_embeddings.new_empty((a.num_tokens, a.word_embeddings.shape[1]))
+def _fake(a: _Arguments) -> tuple[Tensor, Tensor]:
+    out = a.word_embeddings.new_empty((a.num_tokens, a.word_embeddings.shape[1]))
+    return out, out.new_empty((int(a.checks_ids),), dtype=torch.int32)
 
 
+# The bits are a result, not an argument that changes: inductor could not lower that.
 register(
     "embedding_layer_norm(Tensor? input_ids, Tensor? token_type_ids, Tensor? position_ids, Tensor word_embeddings, "
     "Tensor token_type_embeddings, Tensor position_embeddings, Tensor weight, Tensor bias, float eps, "
-    "Tensor? indices=None, SymInt? padded_len=None, Tensor(a!)? out_of_range=None) -> Tensor",
+    "Tensor? indices=None, SymInt? padded_len=None, bool checks_ids=False) -> (Tensor, Tensor)",
     _reference,
     _fake,
     _check,

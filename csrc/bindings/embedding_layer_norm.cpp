@@ -4,6 +4,7 @@
 
 #include <optional>
 #include <string>
+#include <tuple>
 
 #include "bindings/arguments.h"
 #include "bindings/ids.h"
@@ -22,7 +23,7 @@ struct Arguments {
   double eps;
   OptionalTensor indices;
   std::optional<int64_t> padded_len;
-  OptionalTensor out_of_range;
+  bool checks_ids;
 
   int64_t num_positions() const {
     return input_ids.has_value() ? input_ids->size(0) : words.size(0);
@@ -74,14 +75,10 @@ Ids check(const Arguments& a) {
   ids.check("token_type_ids", a.token_type_ids, {a.num_positions()});
   ids.check("position_ids", a.position_ids, {a.num_positions()});
   if (a.indices.has_value()) check_dtype("indices", *a.indices, {ScalarType::Long});
-  if (a.out_of_range.has_value()) {
-    check_shape("out_of_range", *a.out_of_range, {1});
-    check_dtype("out_of_range", *a.out_of_range, {ScalarType::Int});
-  }
   return ids;
 }
 
-Tensor run(const Arguments& a) {
+std::tuple<Tensor, Tensor> run(const Arguments& a) {
   const Ids ids = check(a);
   EmbeddingLayerNormParams params = {};
   params.padded_len = check_columns(a);
@@ -104,22 +101,21 @@ Tensor run(const Arguments& a) {
   params.token_type_ids = ids.read(tensors, "token_type_ids", a.token_type_ids);
   params.position_ids = ids.read(tensors, "position_ids", a.position_ids);
   params.indices = tensors.read<int64_t>("indices", a.indices);
-  if (a.out_of_range.has_value()) {
-    params.out_of_range = tensors.write<uint32_t>("out_of_range", *a.out_of_range);
-  }
+  const Tensor bits = torch::stable::new_zeros(a.words, {a.checks_ids ? 1 : 0}, ScalarType::Int);
+  if (a.checks_ids) params.out_of_range = tensors.write<uint32_t>("out_of_range", bits);
   params.out = tensors.write("out", out);
   launch("embedding_layer_norm", launch_embedding_layer_norm, params, tensors.all());
-  return out;
+  return {out, bits};
 }
 
-Tensor embedding_layer_norm(const OptionalTensor& input_ids, const OptionalTensor& token_type_ids,
-                            const OptionalTensor& position_ids, const Tensor& word_embeddings,
-                            const Tensor& token_type_embeddings, const Tensor& position_embeddings,
-                            const Tensor& weight, const Tensor& bias, double eps,
-                            const OptionalTensor& indices, std::optional<int64_t> padded_len,
-                            const OptionalTensor& out_of_range) {
+std::tuple<Tensor, Tensor> embedding_layer_norm(
+    const OptionalTensor& input_ids, const OptionalTensor& token_type_ids,
+    const OptionalTensor& position_ids, const Tensor& word_embeddings,
+    const Tensor& token_type_embeddings, const Tensor& position_embeddings, const Tensor& weight,
+    const Tensor& bias, double eps, const OptionalTensor& indices,
+    std::optional<int64_t> padded_len, bool checks_ids) {
   return run({input_ids, token_type_ids, position_ids, word_embeddings, token_type_embeddings,
-              position_embeddings, weight, bias, eps, indices, padded_len, out_of_range});
+              position_embeddings, weight, bias, eps, indices, padded_len, checks_ids});
 }
 
 }  // namespace

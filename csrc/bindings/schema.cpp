@@ -8,7 +8,7 @@ STABLE_TORCH_LIBRARY_FRAGMENT(BERTFAST_LIBRARY, library) {
       "embedding_layer_norm(Tensor? input_ids, Tensor? token_type_ids, Tensor? position_ids,"
       " Tensor word_embeddings, Tensor token_type_embeddings, Tensor position_embeddings,"
       " Tensor weight, Tensor bias, float eps, Tensor? indices=None, SymInt? padded_len=None,"
-      " Tensor(a!)? out_of_range=None) -> Tensor");
+      " bool checks_ids=False) -> (Tensor, Tensor)");
   library.def("gather_first(Tensor x, Tensor first_rows) -> Tensor");
   library.def("pad_input(Tensor x, Tensor indices, Tensor? num_tokens=None) -> Tensor");
   library.def(

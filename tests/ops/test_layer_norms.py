@@ -176,3 +176,11 @@ def test_flags_add_up():
 def test_an_index_beyond_the_positions_raises(bad):
     with pytest.raises((IndexError, RuntimeError), match="out of range"):
         embedding_layer_norm(**_embedding_arguments(40), indices=torch.tensor([0, bad]))
+
+
+@pytest.mark.parametrize(
+    "wrong", [torch.zeros(2, dtype=torch.int32), torch.zeros((), dtype=torch.int32), torch.zeros(1)]
+)
+def test_wrong_flags(wrong):
+    with pytest.raises(ValueError, match=r"^out_of_range: expected .*, got "):
+        embedding_layer_norm(**_embedding_arguments(7), out_of_range=wrong)
