@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sysconfig
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -129,6 +130,7 @@ def _build_config_source(plan: Plan) -> str:
     tools = plan.tools
     return "\n".join(
         [
+            f"// By {shlex.join(tools.host_compiler)}",
             '#include "bindings/build_config.h"',
             "",
             "namespace bertfast::bindings {",

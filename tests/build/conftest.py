@@ -71,6 +71,7 @@ def build_extension() -> subprocess.CompletedProcess[str]:
         BERTFAST_CUDA="1",
         TORCH_CUDA_ARCH_LIST="8.0+PTX",
         MAX_JOBS="2",
+        CXX="g++ -Wall -Wextra -Werror",
     )
 
 
