@@ -95,6 +95,29 @@ def _attention(name: str, shape: Shape) -> Case:
     )
 
 
+def _first_token(shape: Shape) -> Case:
+    t, b, h, n, e = shape.tokens, shape.batch, shape.hidden, shape.heads, shape.element_bytes
+    return Case(
+        "first_token_attention",
+        "first_token_attention",
+        shape,
+        "2·T·H·e + B·H·e + 4·(B + 1)",
+        "B·H·e",
+        "4·T·H + 4·T·N, T·N exp2",
+        Work(2 * t * h * e + b * h * e + 4 * (b + 1), b * h * e, 4 * t * h + 4 * t * n, special_ops=t * n),
+        {
+            **_pointers("query", "key_value", "cu_seqlens", "out"),
+            "key_lengths": None,
+            "num_tokens": t,
+            "num_sequences": b,
+            "num_heads": n,
+            "head_size": h // n,
+            "scale": 0.125,
+            "dtype": shape.dtype,
+        },
+    )
+
+
 def _padding(shape: Shape) -> list[Case]:
     t, b, h, e = shape.tokens, shape.batch, shape.hidden, shape.element_bytes
     unpad = Case(
@@ -165,5 +188,6 @@ def cases() -> list[Case]:
         _attention("varlen_attention, short", base),
         _attention("varlen_attention, flash", Shape(batch=8, length=512)),
         _attention("varlen_attention, exact", Shape(element_bytes=4)),
+        _first_token(base),
         *_padding(base),
     ]

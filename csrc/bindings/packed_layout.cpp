@@ -1,6 +1,8 @@
 #include "bindings/packed_layout.h"
 
 #include <algorithm>
+#include <cmath>
+#include <cstdio>
 #include <string>
 #include <vector>
 
@@ -35,6 +37,14 @@ void check_varlen(int64_t num_tokens, const Tensor& cu_seqlens,
   if (!key_lengths.has_value()) return;
   check_shape("key_lengths", *key_lengths, {num_offsets - 1});
   check_dtype("key_lengths", *key_lengths, {ScalarType::Int});
+}
+
+float check_scale(double scale) {
+  const auto narrow = static_cast<float>(scale);
+  if (narrow > 0.0f && std::isfinite(narrow)) return narrow;
+  char text[32];
+  std::snprintf(text, sizeof(text), "%g", scale);  // as Python writes it
+  fail("scale", "a finite number above 0", text);
 }
 
 void check_layout(int64_t num_tokens, int64_t num_sequences, int64_t max_seqlen,

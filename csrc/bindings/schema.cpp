@@ -9,6 +9,9 @@ STABLE_TORCH_LIBRARY_FRAGMENT(BERTFAST_LIBRARY, library) {
       " Tensor word_embeddings, Tensor token_type_embeddings, Tensor position_embeddings,"
       " Tensor weight, Tensor bias, float eps, Tensor? indices=None, SymInt? padded_len=None,"
       " bool checks_ids=False) -> (Tensor, Tensor)");
+  library.def(
+      "first_token_attention(Tensor query, Tensor key_value, Tensor cu_seqlens,"
+      " Tensor? key_lengths, float scale) -> Tensor");
   library.def("gather_first(Tensor x, Tensor first_rows) -> Tensor");
   library.def("pad_input(Tensor x, Tensor indices, Tensor? num_tokens=None) -> Tensor");
   library.def(

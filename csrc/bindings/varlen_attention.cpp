@@ -4,8 +4,6 @@
 
 #include <algorithm>
 #include <climits>
-#include <cmath>
-#include <cstdio>
 #include <optional>
 #include <string>
 
@@ -22,14 +20,6 @@ int check_max_seqlen(int64_t max_seqlen, int64_t num_tokens) {
   if (max_seqlen > 0) return static_cast<int>(std::min<int64_t>(max_seqlen, INT_MAX));
   if (num_tokens > 0) fail("max_seqlen", "at least 1", std::to_string(max_seqlen));
   return 1;
-}
-
-float check_scale(double scale) {
-  const auto narrow = static_cast<float>(scale);
-  if (narrow > 0.0f && std::isfinite(narrow)) return narrow;
-  char text[32];
-  std::snprintf(text, sizeof(text), "%g", scale);  // as Python writes it
-  fail("scale", "a finite number above 0", text);
 }
 
 VarlenAttentionParams make_params(const Tensor& qkv, const Tensor& cu_seqlens, double scale) {

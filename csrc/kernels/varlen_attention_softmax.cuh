@@ -76,6 +76,9 @@ class SoftmaxRow {
     return total == 0.0f ? 0.0f : divide_approx(1.0f, total);
   }
 
+  __device__ __forceinline__ float largest() const { return max_; }
+  __device__ __forceinline__ float lane_sum() const { return sum_; }
+
  private:
   // Half of the difference, which cannot overflow. -infinity - -infinity would be NaN.
   __device__ __forceinline__ float power(float score, float twice_scale_log2) const {
@@ -88,7 +91,8 @@ class SoftmaxRow {
 };
 
 // 2 * scale * log2(e), or the largest float: infinity times a difference of 0 would be NaN.
-__device__ __forceinline__ float twice_log2_scale(const VarlenAttentionParams& params) {
+template <typename Params>
+__device__ __forceinline__ float twice_log2_scale(const Params& params) {
   constexpr float kTwiceLog2E = 2.88539008f, kMaxFloat = 3.402823466e38f;
   return fminf(params.scale * kTwiceLog2E, kMaxFloat);
 }

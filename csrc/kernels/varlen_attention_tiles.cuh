@@ -17,8 +17,9 @@ __device__ __forceinline__ int clamp(int value, int low, int high) {
   return value < low ? low : value > high ? high : value;
 }
 
-// Whatever the arrays hold, its rows are rows of qkv, and its keys are some of them.
-__device__ __forceinline__ Sequence load_sequence(const VarlenAttentionParams& params, int index) {
+// Whatever the arrays hold, its rows are among the num_tokens, and its keys are some of them.
+template <typename Params>
+__device__ __forceinline__ Sequence load_sequence(const Params& params, int index) {
   const int num_tokens = static_cast<int>(params.num_tokens);
   const int first_row = clamp(load<1>(params.cu_seqlens + index)[0], 0, num_tokens);
   const int end = clamp(load<1>(params.cu_seqlens + index + 1)[0], first_row, num_tokens);

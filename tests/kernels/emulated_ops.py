@@ -14,6 +14,7 @@ from kernels.host_build import build_on_host
 KERNEL_OPS = (
     "bias_gelu",
     "embedding_layer_norm",
+    "first_token_attention",
     "gather_first",
     "pad_input",
     "residual_layer_norm",

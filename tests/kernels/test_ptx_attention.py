@@ -166,3 +166,44 @@ def _attention(problem: Problem, q: Array, k: Array, v: Array) -> tuple[Array, A
         step = 2.0**-25 if problem.element is _FLOAT16 else 0.0
     bound = relative * magnitude + step * np.abs(v).sum(axis=0) / np.maximum(sums, 1.0)
     return want, bound + 1.01 * problem.element.unit_roundoff * np.abs(want) + 1e-30
+
+
+@pytest.mark.parametrize("architecture", ["75", "80"])
+@pytest.mark.parametrize("element", ELEMENTS, ids=str)
+@pytest.mark.parametrize("head_size", [7, 32, 64, 128, 256])
+def test_first_token_attention(runs: DeviceRuns, architecture: str, element: Element, head_size: int) -> None:
+    if element is _BFLOAT16 and architecture == "75":
+        pytest.skip("sm_75 has no bfloat16 conversions")
+    problem = Problem(element, architecture, head_size, (70, 0, 1, 9), (70, 0, 1, 5), num_heads=1)
+    assert problem.keys is not None
+    qkv, scale = _random(problem), float(np.float32(head_size**-0.5))
+    query = normal(element, 2, (len(problem.lengths), 1, head_size), deviation=2.0)
+    out = element.empty(query.shape)
+    emulated = runs.run(
+        "first_token_attention",
+        architecture,
+        {
+            "query": query,
+            "key_value": np.ascontiguousarray(qkv[:, 1:]),
+            "cu_seqlens": problem.offsets,
+            "key_lengths": np.array(problem.keys, np.int32),
+        },
+        {"out": out},
+        num_tokens=len(qkv),
+        num_sequences=len(problem.lengths),
+        num_heads=1,
+        head_size=head_size,
+        scale=scale,
+        dtype=element.number,
+    )["out"]
+    for sequence, num_keys in enumerate(problem.keys):
+        rows = element.to_float64(qkv)[problem.offsets[sequence] :][:num_keys, :, 0]
+        q, got = element.to_float64(query)[sequence] * scale, element.to_float64(out)[sequence]
+        if num_keys == 0:
+            assert not got.any(), "a query without any key gives 0"
+            continue
+        scores = rows[:, 1] @ q[0]
+        weights = np.exp(scores - scores.max())
+        want = weights @ rows[:, 2] / weights.sum()
+        assert (np.abs(got[0] - want) <= 1e-4 + 1.01 * element.unit_roundoff * np.abs(want)).all()
+    check_emulation(out, emulated, element, 1, 2.0**-18)

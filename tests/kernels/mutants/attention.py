@@ -257,3 +257,55 @@ BOUNDS = (
         test="varlen_attention_bounds_test",
     ),
 )
+
+FIRST_TOKEN = (
+    Mutant(
+        "keys beyond the end counted",
+        "first_token_attention",
+        "first_token_attention.cuh",
+        (("scores[j] = key < num_keys ? score : -INFINITY", "scores[j] = score"),),
+        "FAIL  every length",
+    ),
+    Mutant(
+        "no barrier before groups are merged",
+        "first_token_attention",
+        "first_token_attention.cuh",
+        (("  sync_block();\n", ""),),
+        "FAIL  ",
+    ),
+    Mutant(
+        "values of earlier keys not rescaled",
+        "first_token_attention",
+        "first_token_attention.cuh",
+        (("[i % kWidth] *= rescale", "[i % kWidth] *= 1.0f"),),
+        "FAIL  every length",
+    ),
+    Mutant(
+        "keys taken for values",
+        "first_token_attention",
+        "first_token_attention.cuh",
+        (("load_part(values + key * row_stride", "load_part(keys + key * row_stride"),),
+        "FAIL  head sizes",
+    ),
+    Mutant(
+        "groups merged as if equal",
+        "first_token_attention",
+        "first_token_attention.cuh",
+        (("weight * load<1>(slot + column)[0]", "load<1>(slot + column)[0]"),),
+        "FAIL  every length",
+    ),
+    Mutant(
+        "empty query divided by zero",
+        "first_token_attention",
+        "first_token_attention.cuh",
+        (("total == 0.0f ? 0.0f : sum", "sum"),),
+        "FAIL  key lengths",
+    ),
+    Mutant(
+        "32-bit offset of the keys",
+        "first_token_attention",
+        "first_token_attention.cuh",
+        (("sequence.first_row * 2 * width", "static_cast<int>(sequence.first_row * 2 * width)"),),
+        "FAIL  offsets are 64-bit",
+    ),
+)

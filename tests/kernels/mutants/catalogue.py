@@ -19,4 +19,5 @@ MUTANTS = (
     *attention.EXACT,
     *attention.LAUNCH,
     *attention.BOUNDS,
+    *attention.FIRST_TOKEN,
 )
