@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import importlib.util
 import logging
 import os
 from collections import Counter
@@ -18,7 +19,6 @@ os.environ["TOKENIZERS_PARALLELISM"] = "false"
 
 import pytest
 import torch
-from hypothesis import settings
 from tolerances import TOLERANCES, assert_same_output
 from torch import Tensor, nn
 
@@ -27,9 +27,13 @@ import bertfast
 torch.set_num_threads(1)
 # torch's tracing log is not for people; pytest would print all of it below a failing test.
 logging.getLogger("torch.__trace").disabled = True
-# The same examples on every machine and every run; time limits are a benchmark's business.
-settings.register_profile("bertfast", deadline=None, derandomize=True, database=None, print_blob=True)
-settings.load_profile("bertfast")
+# tests/gpu does without it: it runs with what a GPU machine happens to have.
+if importlib.util.find_spec("hypothesis") is not None:
+    from hypothesis import settings
+
+    # The same examples on every machine and every run; time limits are a benchmark's business.
+    settings.register_profile("bertfast", deadline=None, derandomize=True, database=None, print_blob=True)
+    settings.load_profile("bertfast")
 
 _COMMON = {"vocab_size": 97, "max_position_embeddings": 64, "num_labels": 2}
 # Named by activation, then layers x heads x head size. Nothing is a power of two by accident, one eps is large

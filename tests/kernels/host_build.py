@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -27,7 +28,9 @@ def build_on_host(name: str, target: str, *options: str, key: str = "") -> Path:
     with (directory / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         run("cmake", "-S", ROOT, "-B", directory, *configure)
-        run("cmake", "--build", directory, "--target", target, "--parallel", "2")
+        # Half of the processors: others may be in use.
+        jobs = max(2, len(os.sched_getaffinity(0)) // 2)
+        run("cmake", "--build", directory, "--target", target, "--parallel", str(jobs))
     return directory
 
 
