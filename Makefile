@@ -9,6 +9,8 @@ PIP_INSTALL_ARGS ?=
 # Passed to pytest (make test, make quick), and to the benchmark (make bench).
 PYTEST_ARGS ?=
 BENCH_ARGS ?=
+# Passed to make gpu: --stages, --budget, --out, --dry-run.
+GPU_ARGS ?=
 
 # Whether `make`'s own environments get the CUDA extension (docs/building.md). Not by default: nothing that runs in
 # them needs it, and compiling it for all architectures takes minutes.
@@ -31,7 +33,7 @@ export TOKENIZERS_PARALLELISM := false
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-tf4 cuda-check quick lint format bench build venv clean distclean
+.PHONY: help demo test test-tf4 cuda-check quick lint format bench gpu build venv clean distclean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -39,6 +41,7 @@ help: ## List the targets
 	@echo '  PYTHON=python3.12         the Python to make the virtual environments from (3.10 or later)'
 	@echo '  PIP_INSTALL_ARGS="..."    passed to pip; "--extra-index-url ..." picks another torch build'
 	@echo '  PYTEST_ARGS="..."         passed to pytest; BENCH_ARGS="..." to the benchmark'
+	@echo '  GPU_ARGS="..."            passed to make gpu: --stages a,b --budget seconds --out folder --dry-run'
 
 demo: $(VENV)/.ready ## Run examples/demo.py: the same model, stock and accelerated
 	@$(VENV)/bin/python examples/demo.py
@@ -89,6 +92,10 @@ format: $(VENV)/.ready ## Format Python, C++ and CUDA files in place
 
 bench: $(VENV)/.ready ## Run benchmarks/bench_encoder.py
 	@$(VENV)/bin/python benchmarks/bench_encoder.py $(BENCH_ARGS)
+
+# By the Python that is given and with what it has: no environment is made, nothing is installed or downloaded.
+gpu: ## Build, test and time bertfast on an NVIDIA GPU (docs/gpu.md), with PYTHON as it is
+	@'$(PYTHON)' -m benchmarks.gpu $(GPU_ARGS)
 
 build: $(VENV)/.ready ## Source distribution and wheel, into dist/
 	@echo "==> Building dist/"

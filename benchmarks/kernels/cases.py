@@ -179,6 +179,12 @@ def _padding(shape: Shape) -> list[Case]:
     return [unpad, pad, first]
 
 
+def cases_at(shape: Shape) -> list[Case]:
+    """All kernels at one shape; attention by whichever kernel takes it."""
+    attention = [_attention("varlen_attention", shape), _first_token(shape)]
+    return [*_layer_norms(shape), _bias_gelu(shape), *attention, *_padding(shape)]
+
+
 def cases() -> list[Case]:
     """All kernels at BERT-base B32 S128, and the attention's other ways at shapes that take them."""
     base = Shape()

@@ -1,0 +1,179 @@
+"""Times every kernel beside PyTorch's op on the same values, against ceilings measured in the same run.
+
+    python -m benchmarks.gpu.bench_kernels --json FILE [--seconds 60] [--dry-run]
+
+The most important shapes come first; what there is no time for is listed. Inputs rotate, so that none is in the
+second-level cache when its turn comes, as far as memory allows (``cold``). A result that is far from PyTorch's is an
+error and not timed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from benchmarks.gpu.budget import Deadline
+from benchmarks.gpu.ceilings import Ceilings, measure_ceilings
+from benchmarks.gpu.encoder_workloads import ragged_lengths
+from benchmarks.gpu.environment import describe
+from benchmarks.gpu.kernel_cases import KernelCase, make_cases
+from benchmarks.gpu.kernel_table import Row, print_rows
+from benchmarks.gpu.report import write_json
+from benchmarks.gpu.timers import Timer, interleave, is_alive, make_timer
+
+sys.path.append(str(Path(__file__).resolve().parents[1] / "kernels"))
+
+from work import Shape, Work
+
+_MODELS = {"base": (768, 12, 3072), "large": (1024, 16, 4096)}
+_SIZES = ((32, 128), (8, 512), (1, 128), (128, 128))
+_DTYPES = (torch.bfloat16, torch.float16, torch.float32)
+# A wrong kernel is wrong by more than this; tests say how right one is.
+_FAR = 0.05
+_MAX_ROTATION = 256
+
+
+def all_cases(dry: bool) -> Iterator[KernelCase]:
+    """The most important first: bfloat16 before the others, base before large."""
+    if dry:
+        shape = Shape(batch=3, length=8, element_bytes=4, hidden=24, heads=2, inner=40)
+        yield from make_cases("tiny", shape, (8,) * 3, torch.float32)
+        yield from make_cases("tiny", shape, (8, 3, 5), torch.float32)
+        return
+    for dtype, (name, sizes), (batch, length) in itertools.product(_DTYPES, _MODELS.items(), _SIZES):
+        yield from make_cases(name, Shape(batch, length, dtype.itemsize, *sizes), (length,) * batch, dtype)
+    for dtype, (name, sizes) in itertools.product(_DTYPES, _MODELS.items()):
+        yield from make_cases(name, Shape(32, 384, dtype.itemsize, *sizes), ragged_lengths(32, 384), dtype)
+
+
+def measure(case: KernelCase, timer: Timer, ceilings: Ceilings, rounds: int) -> Row:
+    """Raises ValueError if the results differ by more than rounding can explain."""
+    first = case.make(timer.device)
+    error = None if first.theirs is None else _error(case, first.ours(), first.theirs())
+    if error is not None and not error <= _FAR:
+        raise ValueError(f"{_label(case)}: relative error {error:.1e} against PyTorch: not timed")
+    bytes_once = sum(tensor.nbytes for tensor in first.tensors)
+    copies = 1 + min(_MAX_ROTATION - 1, 3 * timer.cache_bytes // max(1, bytes_once))
+    inputs = [first, *(case.make(timer.device) for _ in range(copies - 1))]
+    candidates = {"ours": timer.prepare([calls.ours for calls in inputs])}
+    theirs = [calls.theirs for calls in inputs if calls.theirs is not None]
+    if theirs:
+        candidates["theirs"] = timer.prepare(theirs)
+    spreads = interleave(candidates, rounds)
+    seconds, work = spreads["ours"].median_us / 1e6, case.work
+    limit, best = bound(work, ceilings, _dtype_name(case))
+    moved = work.read_bytes + work.written_bytes
+    return Row(
+        case.op,
+        case.model,
+        _dtype_name(case),
+        case.shape.batch,
+        case.shape.length,
+        sum(case.lengths),
+        case.is_ragged,
+        spreads["ours"],
+        spreads.get("theirs"),
+        error,
+        moved / seconds / 1e9,
+        (work.flops + work.tensor_flops) / seconds / 1e12,
+        limit,
+        best / seconds,
+        copies * bytes_once > 2 * timer.cache_bytes,
+    )
+
+
+def bound(work: Work, ceilings: Ceilings, dtype: str) -> tuple[str, float]:
+    """Which ceiling binds, and the seconds that the work takes there."""
+    seconds = {
+        "copy": (work.read_bytes + work.written_bytes) / ceilings.copy_bytes_per_s,
+        "float32": work.flops / ceilings.gemm_flops["float32"],
+        "gemm": work.tensor_flops / ceilings.gemm_flops.get(dtype, ceilings.gemm_flops["float32"]),
+    }
+    limit = max(seconds, key=lambda name: seconds[name])
+    return limit, seconds[limit]
+
+
+def _error(case: KernelCase, ours: Any, theirs: Tensor) -> float:
+    """Relative, in the Frobenius norm, where there are real tokens."""
+    got = ours
+    if case.op == "varlen_attention":
+        # Theirs is [B, N, S, D], padded.
+        columns = torch.arange(case.shape.length)
+        mask = columns < torch.tensor(case.lengths).unsqueeze(1)
+        theirs = theirs.transpose(1, 2)[mask.to(theirs.device)]
+    if case.op == "first_token_attention":
+        theirs = theirs.squeeze(2)
+    distance = (got.float() - theirs.float()).norm()
+    return float(distance / theirs.float().norm())
+
+
+def _dtype_name(case: KernelCase) -> str:
+    return str(case.dtype).removeprefix("torch.")
+
+
+def _label(case: KernelCase) -> str:
+    ragged = " ragged" if case.is_ragged else ""
+    return f"{case.op} {case.model} B{case.shape.batch} S{case.shape.length}{ragged} {_dtype_name(case)}"
+
+
+def main() -> int:
+    """Measure, print, write JSON after every row. 1 if a result is wrong or a kernel fails."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--json", type=Path, required=True)
+    parser.add_argument("--seconds", type=float, default=60.0)
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--dry-run", action="store_true")
+    arguments = parser.parse_args()
+    deadline, timer = Deadline(arguments.seconds), make_timer(arguments.dry_run)
+    torch.manual_seed(0)
+    sizes = {"copy_bytes": 1 << 16, "gemm_size": 32} if arguments.dry_run else {}
+    ceilings = measure_ceilings(timer, **sizes)
+    print(
+        f"copy {ceilings.copy_bytes_per_s / 1e9:.0f} GB/s, matrix products " + ", ".join(_rates(ceilings)), flush=True
+    )
+    facts = {"environment": describe(), "dry_run": arguments.dry_run, "ceilings": asdict(ceilings)}
+    rows: list[Row] = []
+    errors: list[str] = []
+    left_out: list[str] = []
+    try:
+        for case in all_cases(arguments.dry_run):
+            if deadline.passed():
+                left_out.append(_label(case))
+                continue
+            try:
+                rows.append(measure(case, timer, ceilings, arguments.rounds))
+            except (RuntimeError, ValueError) as error:
+                errors.append(f"{_label(case)}: {error}")
+                print(f"FAILED {errors[-1]}", flush=True)
+                if not is_alive(timer):
+                    left_out.append("all after an error that ended CUDA's context")
+                    break
+            timer.tidy()
+            _write(arguments.json, facts, rows, errors, left_out)
+    except KeyboardInterrupt:
+        left_out.append("all after the time was up")
+    _write(arguments.json, facts, rows, errors, left_out)
+    print_rows(rows)
+    if left_out:
+        print(f"left out, no time: {len(left_out)} of {len(left_out) + len(rows) + len(errors)} (in the JSON file)")
+    return 1 if errors or not rows else 0
+
+
+def _rates(ceilings: Ceilings) -> str:
+    return ", ".join(f"{name} {rate / 1e12:.1f} TFLOP/s" for name, rate in ceilings.gemm_flops.items())
+
+
+def _write(path: Path, facts: dict[str, Any], rows: list[Row], errors: list[str], left_out: list[str]) -> None:
+    write_json(path, {**facts, "results": [asdict(row) for row in rows], "errors": errors, "left_out": left_out})
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,56 @@
+"""The stages: what each runs, and how its end is read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks.gpu import measured, sanitize, tested
+from benchmarks.gpu.build import build
+from benchmarks.gpu.outcome import Outcome
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a stage is given. limit_s: seconds it may take. out: where JSON goes. logs: where output goes.
+
+    environment: of `environment.describe`. dry: on a CPU, with tiny shapes, to exercise the code.
+    """
+
+    limit_s: float
+    out: Path
+    logs: Path
+    environment: dict[str, Any]
+    dry: bool = False
+
+
+@dataclass(frozen=True)
+class Stage:
+    """share: of the time, beside the others' (the seconds that it gets of nine minutes)."""
+
+    name: str
+    about: str
+    share: float
+    run: Callable[[Run], Outcome]
+
+
+STAGES = (
+    Stage("build", "compile bertfast._C for this GPU", 110, build),
+    Stage("parity", "every class against stock transformers and float64", 90, tested.parity),
+    Stage("kernels-tests", "every op on the GPU against its CPU reference", 60, tested.kernels),
+    Stage("sanitize", "every kernel under compute-sanitizer", 80, sanitize.sanitize),
+    Stage("bench-kernels", "time every kernel beside PyTorch's ops", 50, measured.kernels),
+    Stage("bench-encoder", "time whole encoders beside transformers and torch.compile", 150, measured.encoder),
+)
+
+
+def choose(names: str) -> list[Stage]:
+    """Those of a comma-separated list, in the order of `STAGES`; all for an empty one. Raises ValueError."""
+    wanted = [name for name in names.split(",") if name]
+    known = [stage.name for stage in STAGES]
+    for name in wanted:
+        if name not in known:
+            raise ValueError(f"--stages: expected some of {', '.join(known)}, got {name!r}")
+    return [stage for stage in STAGES if not wanted or stage.name in wanted]

@@ -1,0 +1,165 @@
+"""Time on a device. Candidates take turns, round after round, so that a clock that drifts is everybody's."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import statistics
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+
+Call = Callable[[], Any]
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Median and quartiles, in microseconds."""
+
+    median_us: float
+    q1_us: float
+    q3_us: float
+    rounds: int
+
+    @classmethod
+    def of(cls, times_us: Sequence[float]) -> Spread:
+        q1, median, q3 = statistics.quantiles(times_us, n=4, method="inclusive") if len(times_us) > 1 else times_us * 3
+        return cls(median, q1, q3, len(times_us))
+
+
+class Timed(Protocol):
+    """Something to be timed over and over."""
+
+    def run_us(self) -> float:
+        """Microseconds of one call, on the average of those that this runs."""
+
+
+class Timer(Protocol):
+    """How a device is timed."""
+
+    device: torch.device
+    #: Bytes that a call's inputs have to exceed, taken together, for none to lie in the cache when its turn comes.
+    cache_bytes: int
+
+    def prepare(self, calls: Sequence[Call]) -> Timed:
+        """Launches of all these calls, one after the other, without the host between them."""
+
+    def synchronize(self) -> None: ...
+
+    def tidy(self) -> None:
+        """Give back the memory of what is no longer used, recordings' pools included."""
+
+
+@dataclass(frozen=True)
+class _Graph:
+    graph: torch.cuda.CUDAGraph
+    num_calls: int
+    replays: int
+
+    def run_us(self) -> float:
+        start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+        start.record()
+        for _ in range(self.replays):
+            self.graph.replay()
+        end.record()
+        end.synchronize()
+        return start.elapsed_time(end) * 1e3 / (self.replays * self.num_calls)
+
+
+class CudaTimer:
+    """CUDA events around replays of a graph that holds the calls."""
+
+    # Of one run: long beside the resolution of events, about half a microsecond.
+    _RUN_US = 2000.0
+
+    def __init__(self) -> None:
+        self.device = torch.device("cuda", 0)
+        self.cache_bytes = torch.cuda.get_device_properties(self.device).L2_cache_size
+
+    def prepare(self, calls: Sequence[Call]) -> Timed:
+        stream = torch.cuda.Stream()
+        stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(stream):
+            for call in calls[:2]:
+                call()
+        self.synchronize()
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph, stream=stream):
+            # Kept until the end: each call then writes memory of its own, which no cache holds.
+            results = [call() for call in calls]
+        del results
+        once = _Graph(graph, len(calls), 1)
+        once.run_us()
+        taken_us = once.run_us() * len(calls)
+        return _Graph(graph, len(calls), max(1, round(self._RUN_US / max(taken_us, 1.0))))
+
+    def synchronize(self) -> None:
+        torch.cuda.synchronize(self.device)
+
+    def tidy(self) -> None:
+        torch.cuda.empty_cache()
+
+
+@dataclass(frozen=True)
+class _Loop:
+    calls: Sequence[Call]
+
+    def run_us(self) -> float:
+        start = time.perf_counter_ns()
+        for call in self.calls:
+            call()
+        return (time.perf_counter_ns() - start) / 1e3 / len(self.calls)
+
+
+class CpuTimer:
+    """The host's clock, to exercise everything around it."""
+
+    def __init__(self) -> None:
+        self.device = torch.device("cpu")
+        self.cache_bytes = 1 << 16
+
+    def prepare(self, calls: Sequence[Call]) -> Timed:
+        return _Loop(calls)
+
+    def synchronize(self) -> None:
+        pass
+
+    def tidy(self) -> None:
+        pass
+
+
+def make_timer(dry: bool) -> Timer:
+    return CpuTimer() if dry else CudaTimer()
+
+
+def is_alive(timer: Timer) -> bool:
+    """Whether anything can be run after an error; a kernel's bad access ends the whole context."""
+    try:
+        timer.synchronize()
+    except RuntimeError:
+        return False
+    return True
+
+
+def interleave(candidates: Mapping[str, Timed], rounds: int) -> dict[str, Spread]:
+    """Each one's times, taken in turn; the order turns around every other round."""
+    times: dict[str, list[float]] = {name: [] for name in candidates}
+    names = list(candidates)
+    with _no_collection():
+        for round_ in range(rounds):
+            for name in names if round_ % 2 == 0 else reversed(names):
+                times[name].append(candidates[name].run_us())
+    return {name: Spread.of(taken) for name, taken in times.items()}
+
+
+@contextlib.contextmanager
+def _no_collection() -> Iterator[None]:
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
