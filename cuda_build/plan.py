@@ -68,18 +68,13 @@ def make_plan(environment: Mapping[str, str]) -> Plan | None:
     ``BERTFAST_CUDA=1`` asks for what is not possible.
     """
     mode, jobs = cuda_mode(environment), max_jobs(environment)
-    if mode == "0":
-        return _without("BERTFAST_CUDA=0")
-    if mode == "auto" and not has_cuda_build_of_torch():
-        return _without(
-            "no CUDA build of torch in this environment could use it; BERTFAST_CUDA=1 builds it all the same"
-        )
     try:
-        tools = find_toolchain(environment)
+        tools = _find_useful_tools(mode, environment)
     except CannotBuild as error:
         if mode == "1":
             raise
-        return _without(str(error))
+        print(f"bertfast._C, the CUDA kernels: will not be built: {error}", flush=True)
+        return None
     plan = Plan(
         tools=tools,
         architectures=choose_architectures(environment, tools.nvcc.architectures),
@@ -93,10 +88,17 @@ def make_plan(environment: Mapping[str, str]) -> Plan | None:
     return plan
 
 
-def _without(reason: str) -> None:
-    print(f"bertfast._C, the CUDA kernels: will not be built: {reason}", flush=True)
+def _find_useful_tools(mode: str, environment: Mapping[str, str]) -> Toolchain:
+    if mode == "0":
+        raise CannotBuild("BERTFAST_CUDA=0")
+    if mode == "auto" and not has_cuda_build_of_torch():
+        raise CannotBuild(
+            "no CUDA build of torch here that could use it. pip sees the one that is installed with "
+            "--no-build-isolation only; BERTFAST_CUDA=1 builds for any torch"
+        )
+    return find_toolchain(environment)
 
 
 def _version() -> str:
     text = (ROOT / "bertfast" / "_version.py").read_text()
-    return re.findall(r'^__version__ = "([^"]+)"$', text, re.MULTILINE)[0]
+    return str(re.findall(r'^__version__ = "([^"]+)"$', text, re.MULTILINE)[0])

@@ -106,7 +106,7 @@ def test_auto_wants_a_torch_that_could_use_it(monkeypatch, tmp_path, capsys, cud
 
     monkeypatch.setattr(plan, "find_toolchain", none)
     assert plan.make_plan({}) is None
-    why = "no nvcc anywhere" if useful else "no CUDA build of torch in this environment could use it"
+    why = "no nvcc anywhere" if useful else "no CUDA build of torch here that could use it. "
     assert capsys.readouterr().out.startswith(f"bertfast._C, the CUDA kernels: will not be built: {why}")
 
 
