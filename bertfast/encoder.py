@@ -17,7 +17,7 @@ class PackedTokens:
     """What is embedded, by position of the padded batch; see `bertfast.ops.embedding_layer_norm`.
 
     word_ids, token_type_ids, position_ids: [P] or None; word_embeddings: [rows, H]; indices: [T] or None;
-    padded_len: S; out_of_range: [1] int32, gets the bits of ids that are outside of their tables, or None.
+    padded_len: S; checks_ids: nobody has compared the ids with their tables yet.
     """
 
     word_ids: Tensor | None
@@ -26,7 +26,7 @@ class PackedTokens:
     word_embeddings: Tensor
     indices: Tensor | None
     padded_len: int
-    out_of_range: Tensor | None = None
+    checks_ids: bool = False
 
 
 class Scratch:
@@ -45,8 +45,8 @@ class Scratch:
             self.intermediate = x.new_empty((min(num_tokens, block or num_tokens), spec.inner_size))
 
 
-def embed(weights: EncoderWeights, tokens: PackedTokens) -> Tensor:
-    """Sum of the three embeddings, normalised: [T, H]."""
+def embed(weights: EncoderWeights, tokens: PackedTokens) -> tuple[Tensor, Tensor]:
+    """Sum of the three embeddings, normalised: [T, H]; and what was found of the ids, as the op tells it."""
     table = weights.embeddings
     return embedding_layer_norm(
         tokens.word_ids,
@@ -60,7 +60,7 @@ def embed(weights: EncoderWeights, tokens: PackedTokens) -> Tensor:
         table.norm.eps,
         tokens.indices,
         tokens.padded_len,
-        tokens.out_of_range,
+        tokens.checks_ids,
     )
 
 

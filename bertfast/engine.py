@@ -180,21 +180,19 @@ class Engine:
     def _runnable(self, plan: _Plan) -> Callable[[], tuple[Tensor, ...]]:
         """The forward of a planned call."""
         weights, layout = plan.prepared.weights, plan.layout
-        # What lies outside of a table has to be brought into it before anybody can know.
-        flags = torch.zeros(1, dtype=torch.int32, device=weights.device) if layout.ids_unchecked else None
 
-        def after_embedding() -> None:
+        def after_embedding(out_of_range: Tensor) -> None:
             if plan.captured:
                 return
             if layout.unread is not None:
                 self._late.add(layout.unread, lambda counts: check_late_counts(PackedCounts(*counts), weights.spec))
-            elif flags is not None:
-                self._late.add(flags, lambda bits: check_late_ids(bits[0], weights.spec))
+            elif layout.ids_unchecked:
+                self._late.add(out_of_range, lambda bits: check_late_ids(bits[0], weights.spec))
 
         runner = plan.prepared.runner
         small = runner if runner is not None and not plan.captured and runner.takes(layout.batch.num_tokens) else None
         run_small = None if small is None else partial(small, eager=not self.options.cuda_graphs)
-        tokens = packed_tokens(weights, plan.inputs, layout.batch, flags)
+        tokens = packed_tokens(weights, plan.inputs, layout.batch, layout.ids_unchecked)
         return packed_forward(
             weights, tokens, layout.batch, plan.first_token_only, plan.wants_states, after_embedding, run_small
         )

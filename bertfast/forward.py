@@ -21,14 +21,14 @@ def packed_forward(
     batch: PackedBatch,
     first_token_only: bool,
     wants_states: bool,
-    after_embedding: Callable[[], None],
+    after_embedding: Callable[[Tensor], None],
     run_small: SmallBatchRunner | None,
 ) -> Callable[[], tuple[Tensor, ...]]:
     """The forward of a call, to be run without a graph: the last hidden state, then the earlier ones if wanted."""
 
     def run() -> tuple[Tensor, ...]:
-        x = embed(weights, tokens)
-        after_embedding()
+        x, out_of_range = embed(weights, tokens)
+        after_embedding(out_of_range)
         if wants_states:
             *earlier, last = (batch.scatter(state) for state in run_all_layers(weights, x, batch.sequences))
             return (last, *earlier)
@@ -40,9 +40,7 @@ def packed_forward(
     return run
 
 
-def packed_tokens(
-    weights: EncoderWeights, inputs: EncoderInputs, batch: PackedBatch, out_of_range: Tensor | None
-) -> PackedTokens:
+def packed_tokens(weights: EncoderWeights, inputs: EncoderInputs, batch: PackedBatch, checks_ids: bool) -> PackedTokens:
     """The ids by position, on the device of the weights. Given embeddings are a table, looked up by position."""
     device = weights.device
 
@@ -60,5 +58,5 @@ def packed_tokens(
         table,
         batch.rows(),
         batch.padded_len,
-        out_of_range,
+        checks_ids,
     )

@@ -28,26 +28,23 @@ def embedding_layer_norm(
     eps: float,
     indices: Tensor | None = None,
     padded_len: int | None = None,
-    out_of_range: Tensor | None = None,
-) -> Tensor:
+    checks_ids: bool = False,
+) -> tuple[Tensor, Tensor]:
     """LayerNorm of ``word[input_ids] + token_type[token_type_ids] + position[position_ids]``.
 
     The ids are [P], int64 or int32, each by the position of the flattened batch; the tables [rows, H]; weight and
     bias [H]; indices: [T] int64, the position of each row, or None, and row t is position t -> [T, H], dtype of the
-    tables.
+    tables, and [1] int32, or [0] without checks_ids.
 
     Without input_ids the word of a position is the position itself: the rows of given embeddings as the table, and P
     is their number. Without token_type_ids every type is 0. Without position_ids a position's id is its column,
     ``position % padded_len``; padded_len is not read otherwise.
 
-    out_of_range: [1] int32. It gets the bits above, or'ed to what it holds, for ids of the T rows that lie outside
-    of their tables, and such an id counts as the nearest row of the table. Without it, ids are taken to be in range.
-    indices are always: from 0 to P - 1. Raises ValueError for shapes and dtypes that do not fit.
+    checks_ids: an id of the T rows that lies outside of its table counts as the nearest row of it, and the second
+    result holds the bits above of all such tables. Otherwise ids are taken to be in range. indices are always: from 0
+    to P - 1. Raises ValueError for shapes and dtypes that do not fit.
     """
-    if out_of_range is not None:
-        check_shape("out_of_range", out_of_range, 1)
-        check_dtype("out_of_range", out_of_range, torch.int32)
-    out, bits = torch.ops.bertfast.embedding_layer_norm(
+    return torch.ops.bertfast.embedding_layer_norm(  # type: ignore[no-any-return]
         input_ids,
         token_type_ids,
         position_ids,
@@ -59,11 +56,8 @@ def embedding_layer_norm(
         eps,
         indices,
         padded_len,
-        out_of_range is not None,
+        checks_ids,
     )
-    if out_of_range is not None:
-        out_of_range.bitwise_or_(bits)
-    return out  # type: ignore[no-any-return]
 
 
 class _Arguments(NamedTuple):

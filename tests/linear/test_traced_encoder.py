@@ -41,7 +41,7 @@ class _Encoder(torch.nn.Module):
         # A bound will do for the reference. T itself, a symbol, would be made a constant by the op's `int`.
         sequences = Sequences(cu_seqlens, key_lengths, cu_seqlens[:-1].long(), max_seqlen=4096)
         tokens = PackedTokens(word_ids, None, position_ids, self.packed.embeddings.word, None, 4096)
-        return run_layers(self.packed, embed(self.packed, tokens), sequences, first_token_only=False)
+        return run_layers(self.packed, embed(self.packed, tokens)[0], sequences, first_token_only=False)
 
 
 def _inputs(*lengths):

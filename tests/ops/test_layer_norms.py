@@ -50,7 +50,7 @@ def test_embedding_layer_norm(num_tokens, hidden_size, dtype, ids_dtype):
     ids = [torch.randint(0, len(table), (num_tokens,), dtype=ids_dtype) for table in tables]
     weight, bias = randn(2, hidden_size, dtype=dtype)
     eps = 1e-2
-    out = embedding_layer_norm(*ids, *tables, weight, bias, eps)
+    out = embedding_layer_norm(*ids, *tables, weight, bias, eps)[0]
     assert out.dtype == dtype
     assert out.is_contiguous()
     total = torch.zeros(num_tokens, hidden_size, dtype=torch.float64)
@@ -63,9 +63,9 @@ def test_embedding_layer_norm(num_tokens, hidden_size, dtype, ids_dtype):
 
 def test_ids_of_two_dtypes():
     arguments = OPS["embedding_layer_norm"].make(7, torch.float32)
-    expected = embedding_layer_norm(**arguments)
+    expected = embedding_layer_norm(**arguments)[0]
     arguments["token_type_ids"] = arguments["token_type_ids"].int()
-    assert torch.equal(embedding_layer_norm(**arguments), expected)
+    assert torch.equal(embedding_layer_norm(**arguments)[0], expected)
 
 
 @pytest.mark.parametrize("eps", [1e-12, 1e-5, 1.0])
@@ -117,10 +117,10 @@ def _embedding_arguments(num_positions, hidden_size=16):
 def test_rows_stand_at_their_indices():
     arguments = _embedding_arguments(40)
     indices = torch.randperm(40)[:13]
-    every = embedding_layer_norm(**arguments)
-    assert torch.equal(embedding_layer_norm(**arguments, indices=indices), every[indices])
+    every = embedding_layer_norm(**arguments)[0]
+    assert torch.equal(embedding_layer_norm(**arguments, indices=indices)[0], every[indices])
     none = torch.zeros(0, dtype=torch.int64)
-    assert embedding_layer_norm(**arguments, indices=none).shape == (0, 16)
+    assert embedding_layer_norm(**arguments, indices=none)[0].shape == (0, 16)
 
 
 @pytest.mark.parametrize("packed", [False, True])
@@ -132,10 +132,10 @@ def test_ids_left_out(packed):
     if packed:
         arguments["indices"] = torch.randperm(30)[:17]
     arguments["word_embeddings"] = arguments["word_embeddings"][:30]
-    expected = embedding_layer_norm(**arguments)
+    expected = embedding_layer_norm(**arguments)[0]
     for name in ("input_ids", "token_type_ids", "position_ids"):
         arguments[name] = None
-        assert torch.equal(embedding_layer_norm(**arguments, padded_len=6), expected), name
+        assert torch.equal(embedding_layer_norm(**arguments, padded_len=6)[0], expected), name
 
 
 _TABLES = [("input_ids", 31, 1), ("token_type_ids", 3, 2), ("position_ids", 19, 4)]
@@ -145,42 +145,29 @@ _BAD_IDS = [-1, -(2**31), -(2**63), 2**31 - 1, 2**63 - 1]
 @pytest.mark.parametrize(("name", "rows", "bit"), _TABLES)
 def test_an_id_out_of_range_is_flagged_and_clamped(name, rows, bit):
     clean = _embedding_arguments(7)
-    flags = torch.zeros(1, dtype=torch.int32)
     for bad in (*_BAD_IDS, rows):
         arguments, clamped = dict(clean), dict(clean)
         for changed, value in ((arguments, bad), (clamped, 0 if bad < 0 else rows - 1)):
             changed[name] = clean[name].clone()
             changed[name][4] = value
-        flags.zero_()
-        out = embedding_layer_norm(**arguments, out_of_range=flags)
-        assert flags.item() == bit, bad
-        assert torch.equal(out, embedding_layer_norm(**clamped)), bad
+        out, bits = embedding_layer_norm(**arguments, checks_ids=True)
+        assert bits.tolist() == [bit], bad
+        assert bits.dtype == torch.int32
+        assert torch.equal(out, embedding_layer_norm(**clamped)[0]), bad
         # Only ids of the rows that are asked for count.
-        flags.zero_()
-        embedding_layer_norm(**arguments, indices=torch.tensor([0, 3, 6]), out_of_range=flags)
-        assert flags.item() == 0
+        _, bits = embedding_layer_norm(**arguments, indices=torch.tensor([0, 3, 6]), checks_ids=True)
+        assert bits.tolist() == [0]
 
 
-def test_flags_add_up():
+def test_flags_of_several_tables():
     arguments = _embedding_arguments(7)
-    flags = torch.tensor([8], dtype=torch.int32)
-    embedding_layer_norm(**arguments, out_of_range=flags)
-    assert flags.item() == 8
+    assert embedding_layer_norm(**arguments)[1].tolist() == []
     arguments["token_type_ids"][0] = 3
     arguments["position_ids"][6] = -1
-    embedding_layer_norm(**arguments, out_of_range=flags)
-    assert flags.item() == 8 | 2 | 4
+    assert embedding_layer_norm(**arguments, checks_ids=True)[1].tolist() == [2 | 4]
 
 
 @pytest.mark.parametrize("bad", [-1, 40])
 def test_an_index_beyond_the_positions_raises(bad):
     with pytest.raises((IndexError, RuntimeError), match="out of range"):
         embedding_layer_norm(**_embedding_arguments(40), indices=torch.tensor([0, bad]))
-
-
-@pytest.mark.parametrize(
-    "wrong", [torch.zeros(2, dtype=torch.int32), torch.zeros((), dtype=torch.int32), torch.zeros(1)]
-)
-def test_wrong_flags(wrong):
-    with pytest.raises(ValueError, match=r"^out_of_range: expected .*, got "):
-        embedding_layer_norm(**_embedding_arguments(7), out_of_range=wrong)
