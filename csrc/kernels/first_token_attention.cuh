@@ -138,9 +138,10 @@ __device__ __forceinline__ T merge_groups(int column, float twice_scale_log2) {
   return from_float<T>(result)[0];
 }
 
-// One block for one head of one sequence. All heads of a sequence follow each other.
+// One block for one head of one sequence. All heads of a sequence follow each other. The explicit
+// 1: see residual_layer_norm_kernel.
 template <typename T, typename Layout>
-__global__ void __launch_bounds__(Layout::kThreads)
+__global__ void __launch_bounds__(Layout::kThreads, 1)
     first_token_attention_kernel(FirstTokenAttentionParams params) {
   const int head = static_cast<int>(blockIdx.x % params.num_heads);
   const int index = static_cast<int>(blockIdx.x / params.num_heads);

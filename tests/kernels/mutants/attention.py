@@ -234,7 +234,7 @@ BOUNDS = (
         "varlen_attention_exact",
         "varlen_attention_tiles.cuh",
         (("clamp(load<1>(params.key_lengths + index)[0], 0, num_rows)", "load<1>(params.key_lengths + index)[0]"),),
-        "out of bounds",
+        "has not waited for",
         test="varlen_attention_bounds_test",
     ),
     Mutant(
