@@ -217,9 +217,8 @@ class Op:
     optional: Callable[[int, torch.dtype], Arguments] = _nothing
 
     def __call__(self, **arguments: Any) -> Any:
-        """The public function; the operator itself, if it takes what the function does not."""
-        own = "checks_ids" in arguments
-        return (self.overload if own else getattr(ops, self.name))(**arguments)
+        """The public function."""
+        return getattr(ops, self.name)(**arguments)
 
     def make_full(self, num_tokens: int, dtype: torch.dtype) -> Arguments:
         """Every argument that the op has."""
