@@ -25,7 +25,7 @@ from benchmarks.gpu.encoder_candidates import CANDIDATES, OURS, Candidate, Forwa
 from benchmarks.gpu.encoder_rows import Row, make_row
 from benchmarks.gpu.encoder_table import print_rows
 from benchmarks.gpu.encoder_workloads import Workload, workloads
-from benchmarks.gpu.environment import describe
+from benchmarks.gpu.environment import describe, nvidia_smi
 from benchmarks.gpu.report import write_json
 from benchmarks.gpu.timers import Timer, is_alive, make_timer
 
@@ -51,6 +51,8 @@ class Session:
 
 def measure(session: Session, workload: Workload, with_compilers: bool, kept_s: float) -> None:
     """Add or replace the workload's row. kept_s: seconds that a compiler may not touch."""
+    # Once for all compilers: what one of them has compiled has to stay until it is timed.
+    torch._dynamo.reset()
     forwards: dict[str, Forward] = {}
     outputs: dict[str, torch.Tensor] = {}
     for candidate in CANDIDATES:
@@ -158,7 +160,7 @@ def main() -> int:
     def save() -> None:
         results = [asdict(row) for row in session.rows.values()]
         told = {"results": results, "errors": session.errors, "left_out": session.left_out}
-        write_json(arguments.json, {**facts, **told, "compile_s": session.compile_s})
+        write_json(arguments.json, {**facts, **told, "compile_s": session.compile_s, "nvidia_smi_last": nvidia_smi()})
 
     try:
         run(session, save)

@@ -23,7 +23,7 @@ from torch import Tensor
 from benchmarks.gpu.budget import Deadline
 from benchmarks.gpu.ceilings import Ceilings, measure_ceilings
 from benchmarks.gpu.encoder_workloads import ragged_lengths
-from benchmarks.gpu.environment import describe
+from benchmarks.gpu.environment import describe, nvidia_smi
 from benchmarks.gpu.kernel_cases import KernelCase, make_cases
 from benchmarks.gpu.kernel_table import Row, print_rows
 from benchmarks.gpu.report import write_json
@@ -160,7 +160,7 @@ def main() -> int:
             _write(arguments.json, facts, rows, errors, left_out)
     except KeyboardInterrupt:
         left_out.append("all after the time was up")
-    _write(arguments.json, facts, rows, errors, left_out)
+    _write(arguments.json, {**facts, "nvidia_smi_last": nvidia_smi()}, rows, errors, left_out)
     print_rows(rows)
     if left_out:
         print(f"left out, no time: {len(left_out)} of {len(left_out) + len(rows) + len(errors)} (in the JSON file)")

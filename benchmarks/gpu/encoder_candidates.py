@@ -72,7 +72,6 @@ def _stock(attention: str) -> Callable[[Workload, torch.device], Forward]:
 
 def _compiled(mode: str) -> Callable[[Workload, torch.device], Forward]:
     def make(workload: Workload, device: torch.device) -> Forward:
-        torch._dynamo.reset()
         model = torch.compile(make_model(workload, device, "sdpa"), mode=mode, dynamic=False)
         return _forward(model, workload, device)
 

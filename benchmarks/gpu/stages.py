@@ -38,11 +38,11 @@ class Stage:
 
 STAGES = (
     Stage("build", "compile bertfast._C for this GPU", 110, build),
-    Stage("parity", "every class against stock transformers and float64", 90, tested.parity),
+    Stage("parity", "every class against stock transformers and float64", 120, tested.parity),
     Stage("kernels-tests", "every op on the GPU against its CPU reference", 60, tested.kernels),
-    Stage("sanitize", "every kernel under compute-sanitizer", 80, sanitize.sanitize),
-    Stage("bench-kernels", "time every kernel beside PyTorch's ops", 50, measured.kernels),
-    Stage("bench-encoder", "time whole encoders beside transformers and torch.compile", 150, measured.encoder),
+    Stage("sanitize", "every kernel under compute-sanitizer", 75, sanitize.sanitize),
+    Stage("bench-kernels", "time every kernel beside PyTorch's ops", 45, measured.kernels),
+    Stage("bench-encoder", "time whole encoders beside transformers and torch.compile", 130, measured.encoder),
 )
 
 

@@ -18,7 +18,9 @@ from torch import Tensor
 
 from gpu.op_cases import cases, on_device
 
-_CASES = [case for case in cases() if case.op in KERNEL_OPS]
+# Emulated, the longest sequences take seconds with large heads; they take no other way than those with small ones.
+_SLOW = {f"D{head_size}-layout3" for head_size in (96, 128, 256)}
+_CASES = [case for case in cases() if case.op in KERNEL_OPS and case.what not in _SLOW]
 
 
 @dataclass(frozen=True)
