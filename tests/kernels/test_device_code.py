@@ -79,3 +79,12 @@ def test_only_other_devices_are_refused(instances: list[Instance]) -> None:
     for instance in instances:
         is_trap = instance.instructions.number_of("BPT", "TRAP") > 0
         assert is_trap == instance.is_for_other_devices, instance
+
+
+def test_first_token_attention_reads_16_bytes_at_once(instances: list[Instance]) -> None:
+    """Its keys and values, wherever they lie as they should; the result is small and leaves by elements."""
+    found = [instance for instance in instances if instance.kernel == "first_token_attention_kernel"]
+    assert found
+    for instance in found:
+        width = int(instance.arguments[2])
+        assert (instance.instructions.number_of("LDG", "128") > 0) == (width > 1), instance
