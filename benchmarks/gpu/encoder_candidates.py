@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +12,7 @@ import transformers
 from torch import Tensor, nn
 
 import bertfast
-from benchmarks.gpu.encoder_workloads import Workload
+from benchmarks.gpu.encoder_workloads import Model, Workload
 
 #: A forward: the start logits of question answering, [B, S].
 Forward = Callable[[], Tensor]
@@ -31,20 +32,25 @@ class Candidate:
     unserved: Callable[[Workload, bool], str | None] = lambda workload, dry: None
 
 
-def make_model(workload: Workload, device: torch.device, attention: str) -> nn.Module:
-    """Question answering: every token's output is used. Seeded weights, the same for all candidates."""
-    m = workload.model
+@functools.lru_cache(maxsize=6)
+def make_model(model: Model, dtype: torch.dtype, device: torch.device, attention: str, fast: bool = False) -> nn.Module:
+    """Question answering: every token's output is used. Seeded weights, the same for all candidates.
+
+    Kept for the next workload: making BERT-large takes longer than timing it.
+    """
     config = transformers.BertConfig(
-        vocab_size=m.vocab,
-        hidden_size=m.hidden,
-        num_hidden_layers=m.layers,
-        num_attention_heads=m.heads,
-        intermediate_size=m.inner,
+        vocab_size=model.vocab,
+        hidden_size=model.hidden,
+        num_hidden_layers=model.layers,
+        num_attention_heads=model.heads,
+        intermediate_size=model.inner,
         attn_implementation=attention,
     )
     torch.manual_seed(0)
     with torch.device(device):
-        return transformers.BertForQuestionAnswering(config).eval().to(workload.dtype)
+        made = transformers.BertForQuestionAnswering(config).eval().to(dtype)
+    # "zero": padding is dropped, as a caller that filters by the mask would ask for.
+    return bertfast.accelerate(made, pad_outputs="zero", on_fallback="raise") if fast else made
 
 
 def make_inputs(workload: Workload, device: torch.device) -> dict[str, Tensor]:
@@ -67,22 +73,23 @@ def _forward(model: Any, workload: Workload, device: torch.device) -> Forward:
 
 
 def _stock(attention: str) -> Callable[[Workload, torch.device], Forward]:
-    return lambda workload, device: _forward(make_model(workload, device, attention), workload, device)
+    return lambda workload, device: _forward(_model_of(workload, device, attention), workload, device)
 
 
 def _compiled(mode: str) -> Callable[[Workload, torch.device], Forward]:
     def make(workload: Workload, device: torch.device) -> Forward:
-        model = torch.compile(make_model(workload, device, "sdpa"), mode=mode, dynamic=False)
+        model = torch.compile(_model_of(workload, device, "sdpa"), mode=mode, dynamic=False)
         return _forward(model, workload, device)
 
     return make
 
 
 def _bertfast(workload: Workload, device: torch.device) -> Forward:
-    model = make_model(workload, device, "sdpa")
-    # "zero": padding is dropped, as a caller that filters by the mask would ask for.
-    bertfast.accelerate(model, pad_outputs="zero", on_fallback="raise")
-    return _forward(model, workload, device)
+    return _forward(_model_of(workload, device, "sdpa", fast=True), workload, device)
+
+
+def _model_of(workload: Workload, device: torch.device, attention: str, fast: bool = False) -> nn.Module:
+    return make_model(workload.model, workload.dtype, device, attention, fast)
 
 
 def _flash_attention(workload: Workload, dry: bool) -> str | None:
