@@ -79,9 +79,10 @@ class LayerRunner:
         key_lengths, first_rows = self._key_lengths[:num_sequences], self._first_rows[:num_sequences]
         self._x[: len(x)].copy_(x)
         cu_seqlens[: count + 1].copy_(sequences.cu_seqlens)
-        cu_seqlens[count + 1 :].copy_(sequences.cu_seqlens[-1:].expand(num_sequences - count))
         key_lengths[:count].copy_(sequences.lengths() if sequences.key_lengths is None else sequences.key_lengths)
-        key_lengths[count:].zero_()
         first_rows[:count].copy_(sequences.first_rows)
-        first_rows[count:].zero_()
+        if count < num_sequences:
+            cu_seqlens[count + 1 :].copy_(sequences.cu_seqlens[-1:].expand(num_sequences - count))
+            key_lengths[count:].zero_()
+            first_rows[count:].zero_()
         return Sequences(cu_seqlens, key_lengths, first_rows, bucket.max_seqlen)
