@@ -23,12 +23,18 @@ class _CudaRecording:
         return self.result
 
 
+# torch records one graph at a time in a process.
+_recording = threading.Lock()
+
+
 class CudaRecorder:
     """Records CUDA graphs that share one memory pool, and so may not run side by side."""
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
         self._pool = torch.cuda.graph_pool_handle()
+        # Memory of the pool goes from one recording to the next only on one stream.
+        self._stream = torch.cuda.Stream(device)
         self._lock = threading.RLock()
         self._done = torch.cuda.Event()
 
@@ -45,27 +51,31 @@ class CudaRecorder:
 
     def record(self, run: Callable[[], Tensor]) -> _CudaRecording:
         """Record ``run()``. Raises RuntimeError if it does what a graph cannot hold, or memory is short."""
-        current, stream = torch.cuda.current_stream(self._device), torch.cuda.Stream(self._device)
-        stream.wait_stream(current)
-        with torch.cuda.stream(stream):
-            # Libraries allocate their workspaces and load their kernels in a first run.
-            run()
-        before = self._pool_bytes()
-        graph = torch.cuda.CUDAGraph()
-        # Other threads may launch and allocate meanwhile.
-        with torch.cuda.graph(graph, pool=self._pool, stream=stream, capture_error_mode="thread_local"):
-            result = run()
-        current.wait_stream(stream)
-        return _CudaRecording(graph, result, max(0, self._pool_bytes() - before))
+        current = torch.cuda.current_stream(self._device)
+        with _recording, torch.cuda.device(self._device):
+            self._stream.wait_stream(current)
+            with torch.cuda.stream(self._stream):
+                # Libraries allocate their workspaces and load their kernels in a first run.
+                run()
+            before = self._pool_bytes()
+            graph = torch.cuda.CUDAGraph()
+            # Other threads may launch and allocate meanwhile.
+            with torch.cuda.graph(graph, pool=self._pool, stream=self._stream, capture_error_mode="thread_local"):
+                result = run()
+            current.wait_stream(self._stream)
+            return _CudaRecording(graph, result, max(0, self._pool_bytes() - before))
 
     def _pool_bytes(self) -> int:
-        segments = torch.cuda.memory_snapshot()
+        segments = torch.cuda.memory_snapshot(include_traces=False)
         return sum(s["total_size"] for s in segments if tuple(s["segment_pool_id"]) == tuple(self._pool))
 
 
 def is_capturing(device: torch.device) -> bool:
     """Whether the caller is recording a CUDA graph of its own: nothing may wait for the device then."""
-    return device.type == "cuda" and torch.cuda.is_current_stream_capturing()
+    if device.type != "cuda":
+        return False
+    with torch.cuda.device(device):
+        return torch.cuda.is_current_stream_capturing()
 
 
 def copy_to_host(values: Tensor) -> Callable[[], list[Any]]:

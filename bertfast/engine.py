@@ -137,7 +137,9 @@ class Engine:
         reads: what the caller looks at; for FIRST_TOKEN, ``last_hidden_state`` is [B, 1, H]. Raises the errors of
         `check_inputs`, and FallbackError if ``on_fallback="raise"``; also what `LateChecks` found of an earlier call.
         """
-        self._late.run()
+        prepared = self._prepared
+        if prepared is None or not is_capturing(prepared.weights.device):
+            self._late.run()
         try:
             plan = self._plan(model, arguments, reads)
         except Refused as refusal:

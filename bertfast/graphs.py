@@ -13,6 +13,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
+import torch
 from torch import Tensor
 
 from bertfast.reporting import logger
@@ -159,7 +160,9 @@ class GraphCache:
 
     def _record(self, key: Hashable, run: Callable[[], Tensor]) -> Recording | None:
         try:
-            recording = self.recorder.record(run)
+            # A result made in inference mode could not be written to outside of it.
+            with torch.inference_mode(False), torch.no_grad():
+                recording = self.recorder.record(run)
         except RuntimeError as error:
             # The launches themselves still work. A recording that failed once would fail, and cost, again.
             self._failed = str(error)

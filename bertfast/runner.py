@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextvars import ContextVar
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -26,15 +27,9 @@ class LayerRunner:
     """
 
     def __init__(self, weights: EncoderWeights, recorder: Recorder, limits: GraphLimits | None = None) -> None:
-        limits = limits or GraphLimits()
-        self.graphs = GraphCache(recorder, limits)
+        self.graphs = GraphCache(recorder, limits or GraphLimits())
         self._weights = weights
-        like = weights.embeddings.word
-        rows, sequences, _ = Bucket.of(limits.max_rows, limits.max_rows, 1)
-        self._x = like.new_zeros((rows, weights.spec.hidden_size))
-        self._cu_seqlens = torch.zeros(sequences + 1, dtype=torch.int32, device=like.device)
-        self._key_lengths = torch.zeros(sequences, dtype=torch.int32, device=like.device)
-        self._first_rows = torch.zeros(sequences, dtype=torch.int64, device=like.device)
+        self._memory: _Memory | None = None
 
     def takes(self, num_rows: int) -> bool:
         """Whether a batch of so many rows is small enough."""
@@ -58,8 +53,7 @@ class LayerRunner:
         num_results = len(sequences) if first_token_only else len(x)
         keeps_rows = batch.order is None if first_token_only else batch.indices is None
         with self.graphs.recorder.exclusive():
-            filled = self._fill(bucket, x, sequences)
-            inputs = self._x[: bucket.num_rows]
+            inputs, filled = self._fill(bucket, x, sequences)
             result = self.graphs.run(
                 (bucket, first_token_only, math_mode()),
                 lambda: run_layers(self._weights, inputs, filled, first_token_only),
@@ -69,15 +63,17 @@ class LayerRunner:
             rows = result[:num_results]
             return finish(rows.clone() if keeps_rows else rows)
 
-    def _fill(self, bucket: Bucket, x: Tensor, sequences: Sequences) -> Sequences:
+    def _fill(self, bucket: Bucket, x: Tensor, sequences: Sequences) -> tuple[Tensor, Sequences]:
         """Put the inputs where the launches read them. Rows beyond ``x`` keep what they held: no row reads another's.
 
         Sequences beyond the batch's own are empty.
         """
-        count, num_sequences = len(sequences), bucket.num_sequences
-        cu_seqlens = self._cu_seqlens[: num_sequences + 1]
-        key_lengths, first_rows = self._key_lengths[:num_sequences], self._first_rows[:num_sequences]
-        self._x[: len(x)].copy_(x)
+        if self._memory is None:
+            self._memory = _Memory.allocate(self._weights, self.graphs.limits.max_rows)
+        memory, count, num_sequences = self._memory, len(sequences), bucket.num_sequences
+        cu_seqlens = memory.cu_seqlens[: num_sequences + 1]
+        key_lengths, first_rows = memory.key_lengths[:num_sequences], memory.first_rows[:num_sequences]
+        memory.x[: len(x)].copy_(x)
         cu_seqlens[: count + 1].copy_(sequences.cu_seqlens)
         key_lengths[:count].copy_(sequences.lengths() if sequences.key_lengths is None else sequences.key_lengths)
         first_rows[:count].copy_(sequences.first_rows)
@@ -85,4 +81,28 @@ class LayerRunner:
             cu_seqlens[count + 1 :].copy_(sequences.cu_seqlens[-1:].expand(num_sequences - count))
             key_lengths[count:].zero_()
             first_rows[count:].zero_()
-        return Sequences(cu_seqlens, key_lengths, first_rows, bucket.max_seqlen)
+        return memory.x[: bucket.num_rows], Sequences(cu_seqlens, key_lengths, first_rows, bucket.max_seqlen)
+
+
+@dataclass(frozen=True)
+class _Memory:
+    """What recorded launches read, at addresses that stay. x: [rows, H]; the others as in `Sequences`."""
+
+    x: Tensor
+    cu_seqlens: Tensor
+    key_lengths: Tensor
+    first_rows: Tensor
+
+    @classmethod
+    def allocate(cls, weights: EncoderWeights, max_rows: int) -> _Memory:
+        """For any batch of up to ``max_rows`` rows; a sequence has at least one."""
+        rows, sequences, _ = Bucket.of(max_rows, max_rows, 1)
+        device, dtype = weights.device, weights.dtype
+        # Written to in and outside of inference mode.
+        with torch.inference_mode(False):
+            return cls(
+                torch.zeros((rows, weights.spec.hidden_size), dtype=dtype, device=device),
+                torch.zeros(sequences + 1, dtype=torch.int32, device=device),
+                torch.zeros(sequences, dtype=torch.int32, device=device),
+                torch.zeros(sequences, dtype=torch.int64, device=device),
+            )

@@ -136,6 +136,18 @@ def test_weights_changed_in_place_are_in_the_next_replay(make_config, gpu_path, 
     pair.check(**batch)
 
 
+def test_inference_mode_and_gradients_share_recordings(make_config, gpu_path, stock_and_fast, make_batch):
+    config = make_config("gelu-1x2x32")
+    pair, batch = stock_and_fast("BertForSequenceClassification", config), make_batch(config)
+    modes = [torch.inference_mode, torch.no_grad, torch.enable_grad]
+    for mode in modes * 3 + modes[::-1]:
+        with mode():
+            output = pair.fast(**batch).logits
+            assert output.is_inference() == torch.is_inference_mode_enabled()
+            assert_same_output(output, pair.stock(**batch).logits, pair.bound)
+    assert len(gpu_path.recorders[0].made) == 1
+
+
 @torch.no_grad()
 def test_large_batches_are_not_recorded(make_config, gpu_path, stock_and_fast, make_batch):
     config = make_config("gelu-1x2x32")
