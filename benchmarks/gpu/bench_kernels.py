@@ -12,8 +12,8 @@ from __future__ import annotations
 import argparse
 import itertools
 import sys
-from collections.abc import Iterator
-from dataclasses import asdict
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,18 @@ _DTYPES = (torch.bfloat16, torch.float16, torch.float32)
 # A wrong kernel is wrong by more than this; tests say how right one is.
 _FAR = 0.05
 _MAX_ROTATION = 256
+
+
+@dataclass
+class Found:
+    """What was measured, what went wrong, and what there was no time for."""
+
+    rows: list[Row] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
+    left_out: list[str] = field(default_factory=list)
+
+    def as_json(self) -> dict[str, Any]:
+        return {"results": [asdict(row) for row in self.rows], "errors": self.errors, "left_out": self.left_out}
 
 
 def all_cases(dry: bool) -> Iterator[KernelCase]:
@@ -136,43 +148,52 @@ def main() -> int:
     torch.manual_seed(0)
     sizes = {"copy_bytes": 1 << 16, "gemm_size": 32} if arguments.dry_run else {}
     ceilings = measure_ceilings(timer, **sizes)
-    print(
-        f"copy {ceilings.copy_bytes_per_s / 1e9:.0f} GB/s, matrix products " + ", ".join(_rates(ceilings)), flush=True
-    )
+    print(f"copy {ceilings.copy_bytes_per_s / 1e9:.0f} GB/s; matrix products: {_rates(ceilings)}", flush=True)
     facts = {"environment": describe(), "dry_run": arguments.dry_run, "ceilings": asdict(ceilings)}
-    rows: list[Row] = []
-    errors: list[str] = []
-    left_out: list[str] = []
+    found = Found()
+
+    def save(**more: Any) -> None:
+        write_json(arguments.json, {**facts, **more, **found.as_json()})
+
     try:
-        for case in all_cases(arguments.dry_run):
-            if deadline.passed():
-                left_out.append(_label(case))
-                continue
-            try:
-                rows.append(measure(case, timer, ceilings, arguments.rounds))
-            except (RuntimeError, ValueError) as error:
-                errors.append(f"{_label(case)}: {error}")
-                print(f"FAILED {errors[-1]}", flush=True)
-                if not is_alive(timer):
-                    left_out.append("all after an error that ended CUDA's context")
-                    break
-            timer.tidy()
-            _write(arguments.json, facts, rows, errors, left_out)
+        measure_all(all_cases(arguments.dry_run), timer, ceilings, arguments.rounds, deadline, found, save)
     except KeyboardInterrupt:
-        left_out.append("all after the time was up")
-    _write(arguments.json, {**facts, "nvidia_smi_last": nvidia_smi()}, rows, errors, left_out)
-    print_rows(rows)
-    if left_out:
-        print(f"left out, no time: {len(left_out)} of {len(left_out) + len(rows) + len(errors)} (in the JSON file)")
-    return 1 if errors or not rows else 0
+        found.left_out.append("all after the time was up")
+    save(nvidia_smi_last=nvidia_smi())
+    print_rows(found.rows)
+    if found.left_out:
+        print(f"left out: {len(found.left_out)} (all in the JSON file), the first {found.left_out[0]}")
+    return 1 if found.errors or not found.rows else 0
+
+
+def measure_all(
+    cases: Iterable[KernelCase],
+    timer: Timer,
+    ceilings: Ceilings,
+    rounds: int,
+    deadline: Deadline,
+    found: Found,
+    save: Callable[[], None],
+) -> None:
+    """Fills ``found``, and saves it after every row."""
+    for case in cases:
+        if deadline.passed():
+            found.left_out.append(_label(case))
+            continue
+        try:
+            found.rows.append(measure(case, timer, ceilings, rounds))
+        except Exception as error:
+            found.errors.append(f"{_label(case)}: {type(error).__name__}: {error}")
+            print(f"FAILED {found.errors[-1]}", flush=True)
+            if not is_alive(timer):
+                found.left_out.append("all after an error that ended CUDA's context")
+                return
+        timer.tidy()
+        save()
 
 
 def _rates(ceilings: Ceilings) -> str:
     return ", ".join(f"{name} {rate / 1e12:.1f} TFLOP/s" for name, rate in ceilings.gemm_flops.items())
-
-
-def _write(path: Path, facts: dict[str, Any], rows: list[Row], errors: list[str], left_out: list[str]) -> None:
-    write_json(path, {**facts, "results": [asdict(row) for row in rows], "errors": errors, "left_out": left_out})
 
 
 if __name__ == "__main__":

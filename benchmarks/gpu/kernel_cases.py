@@ -133,7 +133,7 @@ def _embedding_layer_norm(i: _Inputs) -> Calls:
     return Calls(
         lambda: ops.embedding_layer_norm(
             ids, type_ids, None, words, types, positions, weight, bias, 1e-12, padded_len=s
-        ),
+        )[0],
         lambda: F.layer_norm(
             F.embedding(ids, words) + F.embedding(type_ids, types) + F.embedding(columns, positions),
             (h,),

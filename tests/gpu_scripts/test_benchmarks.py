@@ -16,6 +16,7 @@ from benchmarks.gpu.encoder_rows import Result, meets
 from benchmarks.gpu.encoder_workloads import BASE, LARGE, TINY, Goal, Workload, ragged_lengths, workloads
 from benchmarks.gpu.kernel_cases import Shape, Work, make_cases
 from benchmarks.gpu.timers import CpuTimer, Spread, interleave
+from bertfast import ops
 
 _CEILINGS = Ceilings(1e12, {"bfloat16": 100e12, "float32": 10e12})
 
@@ -56,6 +57,34 @@ def test_what_is_far_from_pytorch_is_not_timed(monkeypatch):
     monkeypatch.setattr(bench_kernels, "_error", lambda *given: math.nan)
     with pytest.raises(ValueError, match=r"varlen_attention tiny B3 S8 float32: relative error nan .* not timed"):
         bench_kernels.measure(case, CpuTimer(), _CEILINGS, 2)
+
+
+def test_every_op_is_measured_and_gives_pytorchs_result():
+    rows = [bench_kernels.measure(case, CpuTimer(), _CEILINGS, 2) for case in bench_kernels.all_cases(dry=True)]
+    assert {row.op for row in rows} == set(ops.__all__)
+    for row in rows:
+        assert (row.error is None) == (row.op == "unpad_input")
+        assert row.error is None or row.error < 1e-5
+
+
+@pytest.mark.parametrize("alive", [True, False])
+def test_an_error_ends_the_rest_only_with_the_context(alive, monkeypatch, capsys):
+    every, saved, found = list(bench_kernels.all_cases(dry=True)), [], bench_kernels.Found()
+    measure = bench_kernels.measure
+
+    def fails_first(case, *given):
+        if case is every[0]:
+            raise RuntimeError("an illegal memory access was encountered")
+        return measure(case, *given)
+
+    monkeypatch.setattr(bench_kernels, "measure", fails_first)
+    monkeypatch.setattr(bench_kernels, "is_alive", lambda timer: alive)
+    bench_kernels.measure_all(every, CpuTimer(), _CEILINGS, 2, Deadline(60), found, lambda: saved.append(1))
+    assert len(found.errors) == 1
+    assert "illegal memory access" in found.errors[0]
+    assert len(found.rows) == (len(every) - 1 if alive else 0)
+    assert len(saved) == (len(every) if alive else 0)
+    assert found.left_out == ([] if alive else ["all after an error that ended CUDA's context"])
 
 
 def test_turns_are_taken():
