@@ -63,6 +63,9 @@ def measure(session: Session, workload: Workload, with_compilers: bool, kept_s: 
             continue
         try:
             forwards[candidate.name], outputs[candidate.name] = _make(session, candidate, workload)
+        except torch.OutOfMemoryError:
+            session.left_out.append(f"{workload}, {candidate.name}: more memory than this GPU has")
+            session.timer.tidy()
         except Exception as error:
             _note(session, workload, candidate.name, f"{type(error).__name__}: {str(error)[:300]}")
             if not is_alive(session.timer):

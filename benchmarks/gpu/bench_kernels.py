@@ -182,6 +182,8 @@ def measure_all(
             continue
         try:
             found.rows.append(measure(case, timer, ceilings, rounds))
+        except torch.OutOfMemoryError:
+            found.left_out.append(f"{_label(case)}: more memory than this GPU has")
         except Exception as error:
             found.errors.append(f"{_label(case)}: {type(error).__name__}: {error}")
             print(f"FAILED {found.errors[-1]}", flush=True)

@@ -218,6 +218,21 @@ def test_another_that_fails_is_left_out_aloud(session, monkeypatch, capsys):
     assert "FAILED" in capsys.readouterr().out
 
 
+def test_too_little_memory_is_no_defect(session, monkeypatch):
+    def fills(*given):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(bench_encoder, "CANDIDATES", (Candidate(OURS, fills),))
+    bench_encoder.measure(session, Workload(TINY, torch.float32, 8, (8, 4)), with_compilers=False, kept_s=0)
+    monkeypatch.setattr(bench_kernels, "measure", fills)
+    found = bench_kernels.Found()
+    every = bench_kernels.all_cases(dry=True)
+    bench_kernels.measure_all(every, CpuTimer(), _CEILINGS, 2, Deadline(60), found, lambda: None)
+    assert session.errors == found.errors == []
+    assert "more memory than this GPU has" in session.left_out[0]
+    assert "more memory than this GPU has" in found.left_out[0]
+
+
 def test_what_there_is_no_time_for_is_listed(session):
     session.deadline = Deadline(0)
     bench_encoder.run(session, lambda: None)
