@@ -2,6 +2,10 @@
 
 Each file holds one op: the public function, its plain PyTorch reference (the CPU implementation), its fake
 (shapes without data) and its schema. They are inference ops: none has a derivative.
+
+In half precision a reference rounds where PyTorch's own ops do, as transformers does on a CPU: ``x + residual`` before
+its LayerNorm, for example. The kernels compute in float32 and round once, at the end; docs/kernels-accuracy.md shows
+what that makes of the errors.
 """
 
 from bertfast.ops.bias_gelu import bias_gelu
