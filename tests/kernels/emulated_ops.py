@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from bertfast.ops._library import FAKES
-from kernels.host_build import build_on_host
+from kernels.host_build import build_emulated
 
 # Those of csrc/bindings/schema.cpp, each with the schema and the fake of bertfast/ops/<op>.py.
 KERNEL_OPS = (
@@ -26,8 +26,7 @@ KERNEL_OPS = (
 @cache
 def load() -> Any:
     """``torch.ops.bertfast_emulated``, with the fakes of ``torch.ops.bertfast``. Raises MissingTool."""
-    where = f"-DBERTFAST_TORCH={torch.__path__[0]}"
-    build = build_on_host("emulated-ops", "bertfast_emulated_ops", where, key=torch.__version__)
+    build = build_emulated("bertfast_emulated_ops")
     torch.ops.load_library(build / "csrc" / "bindings" / "libbertfast_emulated_ops.so")
     for name in KERNEL_OPS:
         torch.library.register_fake(f"bertfast_emulated::{name}", FAKES[name])

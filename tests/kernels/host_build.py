@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import fcntl
+import functools
 import hashlib
+import importlib.metadata
+import importlib.util
 import os
 import shutil
 import tempfile
@@ -15,6 +18,7 @@ ROOT = Path(__file__).resolve().parents[2]
 _OPTIMIZE = "-DCMAKE_CXX_FLAGS_RELEASE=-O1"
 
 
+@functools.cache
 def build_on_host(name: str, target: str, *options: str, key: str = "") -> Path:
     """The directory of an up-to-date build, one for each name, compiler, set of options and key."""
     missing = [tool for tool in ("cmake", "g++") if shutil.which(tool) is None]
@@ -34,9 +38,17 @@ def build_on_host(name: str, target: str, *options: str, key: str = "") -> Path:
     return directory
 
 
-def build_emulated() -> Path:
-    """The emulated kernels and their C++ tests."""
-    return build_on_host("emulated", "all", _OPTIMIZE)
+def build_emulated(target: str = "all") -> Path:
+    """The emulated kernels, with what is linked to them: their C++ tests, the launch recorder, torch's ops.
+
+    One tree, so that each kernel is compiled once for all readers. The ops are part of it where torch is; nothing
+    else in it knows torch.
+    """
+    torch = importlib.util.find_spec("torch")
+    if torch is None or torch.origin is None:
+        return build_on_host("emulated", target, _OPTIMIZE)
+    where = f"-DBERTFAST_TORCH={Path(torch.origin).parent}"
+    return build_on_host("emulated", target, _OPTIMIZE, where, key=importlib.metadata.version("torch"))
 
 
 def build_sanitized(name: str) -> Path:

@@ -6,19 +6,15 @@ The launchers are those of csrc/kernels/*.cu, in a library that CMake builds wit
 from __future__ import annotations
 
 import ctypes
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from kernels.device.compiler import ROOT
-from kernels.device.tools import MissingTool, run
+from kernels.host_build import build_emulated
 from kernels.ptx import Launch
 from kernels.ptx.kinds import Array
-
-_BUILD = ROOT / "build" / "launch_recorder"
 
 
 @dataclass(frozen=True)
@@ -104,12 +100,8 @@ class Launchers:
 
 def build_launchers() -> Launchers:
     """Build the library, unless it is there and up to date."""
-    for tool in ("cmake", "g++"):
-        if shutil.which(tool) is None:
-            raise MissingTool(f"needs {tool} on the PATH")
-    run("cmake", "-S", ROOT, "-B", _BUILD, "-DBERTFAST_DEVICE_KERNELS=OFF", "-DCMAKE_CXX_COMPILER=g++")
-    run("cmake", "--build", _BUILD, "--target", "bertfast_launch_recorder", "--parallel", "2")
-    return Launchers(_BUILD / "csrc" / "tests" / "libbertfast_launch_recorder.so")
+    build = build_emulated("bertfast_launch_recorder")
+    return Launchers(build / "csrc" / "tests" / "libbertfast_launch_recorder.so")
 
 
 def aligned_array(shape: tuple[int, ...], dtype: np.dtype, skipped: int = 0) -> Array:
