@@ -21,12 +21,17 @@ def mask_reading(dtype: torch.dtype) -> torch.dtype | None:
     return None if TRANSFORMERS_5 else dtype
 
 
+def has_to_read(mask: Tensor, attention: str) -> bool:
+    """Whether `unusual_mask` depends on the mask's values."""
+    return not TRANSFORMERS_5 and attention == "eager" and mask.dtype != torch.bool
+
+
 def unusual_mask(mask: Tensor, dtype: torch.dtype, attention: str) -> str | None:
     """What a 2-D mask asks for beyond hiding positions, or None.
 
     Eager attention of 4.57 adds ``(1 - mask) * lowest`` to the scores: a value above 1 outweighs every score.
     """
-    if TRANSFORMERS_5 or attention != "eager" or mask.dtype == torch.bool:
+    if not has_to_read(mask, attention):
         return None
     return None if bool((mask.to(dtype) <= 1).all()) else "attention_mask values above 1"
 

@@ -36,7 +36,7 @@ class Scratch:
     """
 
     def __init__(self, weights: EncoderWeights, x: Tensor) -> None:
-        spec, block = weights.spec, weights.policy.feed_forward_rows
+        spec, block = weights.spec, weights.backend.feed_forward_rows
         self.qkv: Tensor | None = None
         self.intermediate: Tensor | None = None
         if not torch.compiler.is_compiling():

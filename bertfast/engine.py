@@ -6,10 +6,8 @@ import logging
 import threading
 import weakref
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextvars import ContextVar
-from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import torch
@@ -18,20 +16,18 @@ from torch import Tensor, nn
 from bertfast import compat, guard
 from bertfast.arguments import argument_reason, hidden_states_wanted
 from bertfast.autograd import StockForward, differentiable
-from bertfast.cuda import is_capturing
+from bertfast.deferred import DeferredChecks
 from bertfast.errors import FallbackError
 from bertfast.families import Refused
 from bertfast.families import bert as family
-from bertfast.forward import packed_forward, packed_tokens
-from bertfast.graphs import GraphCache
-from bertfast.inputs import EncoderInputs, check_inputs
-from bertfast.late import LateChecks, check_late_counts, check_late_ids
-from bertfast.ops.unpad_input import PackedCounts
+from bertfast.forward import Forward, Plan
+from bertfast.graphs import Bucket, GraphCache
+from bertfast.inputs import check_inputs
 from bertfast.options import Options, Reads
 from bertfast.padding import Layout, computed_mask, lay_out
+from bertfast.prepared import Prepared, prepare
 from bertfast.reporting import FAST, STOCK, Call, count, logger
-from bertfast.runner import LayerRunner
-from bertfast.weights import EncoderWeights, build_weights
+from bertfast.weights import EncoderWeights
 
 _ATTRIBUTE = "_bertfast_engine"
 
@@ -48,25 +44,6 @@ class Probed(BaseException):
         self.engine, self.call = engine, call
 
 
-@dataclass(frozen=True)
-class _Prepared:
-    snapshot: guard.Snapshot
-    weights: EncoderWeights
-    runner: LayerRunner | None
-
-
-@dataclass(frozen=True)
-class _Plan:
-    """What a call will compute. captured: the caller is recording a CUDA graph."""
-
-    prepared: _Prepared
-    inputs: EncoderInputs
-    layout: Layout
-    first_token_only: bool
-    wants_states: bool
-    captured: bool
-
-
 class Engine:
     """Runs one ``BertModel``. Safe to call from several threads; copies and pickles start afresh."""
 
@@ -74,9 +51,9 @@ class Engine:
         self.options = options or Options()
         self.counts: Counter[str] = Counter()
         self.last: Call | None = None
-        self._prepared: _Prepared | None = None
+        self._prepared: Prepared | None = None
         self._lock = threading.RLock()
-        self._late = LateChecks()
+        self._deferred = DeferredChecks()
         self._said_padding = False
         self._owner: weakref.ref[nn.Module] | None = None
 
@@ -117,9 +94,22 @@ class Engine:
 
     @property
     def graphs(self) -> GraphCache | None:
-        """The recordings of small batches; None before the first fast call, and where none are made."""
+        """The captured graphs of small batches; None before the first fast call, and where none are made."""
         runner = None if self._prepared is None else self._prepared.runner
         return None if runner is None else runner.graphs
+
+    def capture(self, buckets: Iterable[Bucket], first_token_only: bool) -> int:
+        """Capture the launches of small batches before they are met; returns how many graphs were made."""
+        runner = None if self._prepared is None else self._prepared.runner
+        if runner is None or not self.options.cuda_graphs:
+            return 0
+        made = 0
+        for bucket in buckets:
+            if len(runner.graphs) == runner.graphs.limits.max_graphs:
+                logger.warning("bertfast: %d CUDA graphs are kept, no more; larger batches are captured when met", made)
+                break
+            made += runner.capture(bucket, first_token_only)
+        return made
 
     def reset(self) -> None:
         """Forget the prepared weights; the next call prepares them again."""
@@ -135,23 +125,21 @@ class Engine:
         """The outputs of ``BertModel.forward`` for these named arguments, or NotImplemented if stock must run.
 
         reads: what the caller looks at; for FIRST_TOKEN, ``last_hidden_state`` is [B, 1, H]. Raises the errors of
-        `check_inputs`, and FallbackError if ``on_fallback="raise"``; also what `LateChecks` found of an earlier call.
+        `check_inputs`, FallbackError if ``on_fallback="raise"``, and what `DeferredChecks` found of an earlier call.
         """
-        prepared = self._prepared
-        if prepared is None or not is_capturing(prepared.weights.device):
-            self._late.run()
+        self._check_earlier_calls()
         try:
             plan = self._plan(model, arguments, reads)
         except Refused as refusal:
             self.fall_back(model, str(refusal))
             return NotImplemented
         batch = plan.layout.batch
-        slots = batch.batch_size * batch.padded_len
-        call = Call(FAST, None, batch.num_keys, batch.num_tokens, slots, plan.first_token_only)
+        positions = batch.batch_size * batch.padded_len
+        call = Call(FAST, None, batch.num_keys, batch.num_tokens, positions, plan.first_token_only)
         if PROBING.get():
             raise Probed(self, call)
         self._say_padding(plan.layout)
-        run = self._runnable(plan)
+        run = Forward(plan, self._deferred, self.options.cuda_graphs)
         if torch.is_grad_enabled():
             outputs = differentiable(run, _stock_forward(model, stock, arguments, plan))
         else:
@@ -163,7 +151,13 @@ class Engine:
         as_tuple = compat.wants_tuple(model.config, arguments)
         return compat.model_output(outputs[0], pooled, states, as_tuple)
 
-    def _plan(self, model: Any, arguments: Mapping[str, Any], reads: Reads) -> _Plan:
+    def _check_earlier_calls(self) -> None:
+        """Raise what earlier calls were given and could not be told at once; a question is no call."""
+        prepared = self._prepared
+        if prepared is not None and not PROBING.get() and not prepared.weights.backend.is_capturing():
+            self._deferred.run()
+
+    def _plan(self, model: Any, arguments: Mapping[str, Any], reads: Reads) -> Plan:
         """What this call will compute. Raises Refused with the reason if stock must run, and what is wrong with it."""
         prepared = self.admit(model, arguments)
         wants_states = bool(hidden_states_wanted(model, arguments))
@@ -171,33 +165,13 @@ class Engine:
             raise Refused("output_hidden_states with gradients")
         first_token_only = reads is Reads.FIRST_TOKEN and not wants_states and family.reads_first_token(model.pooler)
         weights = prepared.weights
+        captured = weights.backend.is_capturing()
         inputs = check_inputs(arguments, weights.spec, weights.device)
-        if inputs.input_ids is not None and inputs.attention_mask is None:
+        if inputs.input_ids is not None and inputs.attention_mask is None and not captured:
             compat.warn_of_missing_mask(model, inputs.input_ids)
         drop = self.options.drops_padding(first_token_only or reads is Reads.TOKENS)
-        captured = is_capturing(weights.device)
         layout = lay_out(inputs, weights, model.config._attn_implementation, drop, may_wait=not captured)
-        return _Plan(prepared, inputs, layout, first_token_only, wants_states, captured)
-
-    def _runnable(self, plan: _Plan) -> Callable[[], tuple[Tensor, ...]]:
-        """The forward of a planned call."""
-        weights, layout = plan.prepared.weights, plan.layout
-
-        def after_embedding(out_of_range: Tensor) -> None:
-            if plan.captured:
-                return
-            if layout.unread is not None:
-                self._late.add(layout.unread, lambda counts: check_late_counts(PackedCounts(*counts), weights.spec))
-            elif layout.ids_unchecked:
-                self._late.add(out_of_range, lambda bits: check_late_ids(bits[0], weights.spec))
-
-        runner = plan.prepared.runner
-        small = runner if runner is not None and not plan.captured and runner.takes(layout.batch.num_tokens) else None
-        run_small = None if small is None else partial(small, eager=not self.options.cuda_graphs)
-        tokens = packed_tokens(weights, plan.inputs, layout.batch, layout.ids_unchecked)
-        return packed_forward(
-            weights, tokens, layout.batch, plan.first_token_only, plan.wants_states, after_embedding, run_small
-        )
+        return Plan(prepared, inputs, layout, first_token_only, wants_states, captured)
 
     def fall_back(self, model: nn.Module, reason: str) -> None:
         """Count a call that stock transformers will run, and say so once per reason; raises if that was asked for."""
@@ -218,7 +192,7 @@ class Engine:
         self.last = call
         return count(call, self.counts)
 
-    def admit(self, model: nn.Module, arguments: Mapping[str, Any]) -> _Prepared:
+    def admit(self, model: nn.Module, arguments: Mapping[str, Any]) -> Prepared:
         """The prepared weights if this call may take the fast path. Raises Refused with the reason if not."""
         reason = (
             ("training mode" if model.training else None) or guard.ambient_reason() or argument_reason(model, arguments)
@@ -235,16 +209,9 @@ class Engine:
             raise Refused(f"inputs_embeds of {embeds.dtype}")
         return prepared
 
-    def _prepare(self, model: nn.Module) -> _Prepared:
+    def _prepare(self, model: nn.Module) -> Prepared:
         with self._lock:
-            # Weights prepared in inference mode would be inference tensors, and the parameters with them.
-            with torch.inference_mode(False), torch.no_grad():
-                spec, snapshot = guard.inspect_model(model)
-                names = family.parameter_names(spec)
-                weights = build_weights(spec, {role: snapshot.parameters[name] for role, name in names.items()})
-            make_recorder = weights.policy.make_recorder
-            runner = None if make_recorder is None else LayerRunner(weights, make_recorder(weights.device))
-            self._prepared = _Prepared(snapshot, weights, runner)
+            self._prepared = prepare(model)
             return self._prepared
 
     def _say_padding(self, layout: Layout) -> None:
@@ -264,7 +231,7 @@ class Engine:
 
 
 def _stock_forward(
-    model: nn.Module, stock: Callable[..., Any], arguments: Mapping[str, Any], plan: _Plan
+    model: nn.Module, stock: Callable[..., Any], arguments: Mapping[str, Any], plan: Plan
 ) -> StockForward:
     """How stock transformers would compute the same, for a backward pass."""
     weights, layout = plan.prepared.weights, plan.layout

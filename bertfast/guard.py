@@ -18,7 +18,7 @@ from torch.nn.modules import module as torch_module
 from torch.overrides import _get_current_function_mode_stack
 from torch.utils._device import DeviceContext
 
-from bertfast.devices import unserved
+from bertfast.backends import find_backend
 from bertfast.families import Refused
 from bertfast.families import bert as family
 from bertfast.weights import EncoderSpec
@@ -153,7 +153,10 @@ def _inspect(model: nn.Module) -> tuple[EncoderSpec, dict[str, nn.Module], dict[
     _check_parameters(model)
     spec = family.describe(model)
     word: nn.Parameter = model.embeddings.word_embeddings.weight  # type: ignore[union-attr,assignment]
-    reason = unserved(word.device, word.dtype, spec.hidden_size, spec.head_size)
+    backend = find_backend(word.device)
+    if backend is None:
+        raise Refused(f"device {word.device}: there are kernels for cpu and cuda")
+    reason = backend.unserved(word.dtype, spec.hidden_size, spec.head_size)
     if reason is not None:
         raise Refused(reason)
     parameters = {name: model.get_parameter(name) for name in family.parameter_names(spec).values()}

@@ -23,7 +23,7 @@ class Options:
 
     pad_outputs: ``"auto"`` drops padding where it cannot be seen and computes it elsewhere, ``"exact"`` never drops,
     ``"zero"`` always drops and returns zeros there. on_fallback: what to do when stock transformers must run.
-    Raises ValueError for any other value. cuda_graphs: replay recorded launches for small batches on a GPU.
+    Raises ValueError for any other value. cuda_graphs: replay captured launches of small batches on a GPU.
     """
 
     pad_outputs: str = "auto"

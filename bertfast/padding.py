@@ -14,21 +14,21 @@ from bertfast.ops.unpad_input import MASK_DTYPES, PackedCounts, attended_positio
 from bertfast.packing import PackedBatch, pack, pack_dense, packed_on_device
 from bertfast.weights import EncoderWeights
 
-NO_KEYS = "a row without any attended token"
+_NO_KEYS = "a row without any attended token"
 
 
 @dataclass(frozen=True)
 class Layout:
     """A packed batch and what was decided about its padding.
 
-    drops: whether padding is left out. unread: counts of `unpad_input`, [5] int64, that nobody has waited for, or
-    None. ids_unchecked: no one has compared the ids with their tables yet.
+    drops: whether padding is left out. ids_unchecked: nobody has compared the ids with their tables yet.
+    unread_counts: [5] int64, counts of `unpad_input` that nobody has waited for, or None.
     """
 
     batch: PackedBatch
     drops: bool
-    unread: Tensor | None = None
     ids_unchecked: bool = False
+    unread_counts: Tensor | None = None
 
     def hidden_tokens(self) -> int:
         """How many positions are computed that the mask hides, as far as is known."""
@@ -39,30 +39,41 @@ def lay_out(inputs: EncoderInputs, weights: EncoderWeights, attention: str, drop
     """Decide what of a checked call is computed.
 
     attention: transformers' name of the attention implementation. drop: leave padding out. may_wait: values may be
-    read from the device; a small batch never waits for that. Raises Refused for a mask that the packed encoder does
-    not compute, and InputRangeError for ids outside of their tables where the ids can be read.
+    read from the device. Raises Refused for a mask that the packed encoder does not compute, and InputRangeError for
+    ids outside of their tables where the ids can be read without waiting, or are waited for.
     """
-    mask, spec, policy = inputs.attention_mask, weights.spec, weights.policy
-    on_device = policy.packs_on_device and inputs.device == weights.device
+    on_device = weights.backend.packs_on_device and inputs.device == weights.device
     if not on_device:
-        check_ranges(inputs, spec)
+        check_ranges(inputs, weights.spec)
+    mask = inputs.attention_mask
     if mask is None:
         batch = pack_dense(inputs.batch_size, inputs.padded_len, weights.device)
         return Layout(batch, drop, ids_unchecked=on_device)
+    if compat.has_to_read(mask, attention) and on_device and not may_wait:
+        raise Refused("an attention_mask whose values have to be read, inside a CUDA graph")
     reason = compat.unusual_mask(mask, weights.dtype, attention)
     if reason is not None:
         raise Refused(reason)
-    reading = compat.mask_reading(weights.dtype)
-    pad_token_id = spec.pad_token_id if drop else None
     if not on_device:
-        attended = attended_positions(mask, reading)
-        batch = pack(attended, computed_positions(attended, inputs.input_ids, pad_token_id))
-        if batch.fewest_keys == 0:
-            raise Refused(NO_KEYS)
-        return Layout(batch if inputs.device == weights.device else batch.to(weights.device), drop)
-
+        return Layout(_pack_on_host(inputs, mask, weights, drop), drop)
     if mask.dtype not in MASK_DTYPES:
         raise Refused(f"attention_mask of {mask.dtype} on {mask.device}")
+    return _lay_out_on_device(inputs, mask, weights, drop, may_wait)
+
+
+def _pack_on_host(inputs: EncoderInputs, mask: Tensor, weights: EncoderWeights, drop: bool) -> PackedBatch:
+    attended = attended_positions(mask, compat.mask_reading(weights.dtype))
+    pad_token_id = weights.spec.pad_token_id if drop else None
+    batch = pack(attended, computed_positions(attended, inputs.input_ids, pad_token_id))
+    if batch.fewest_keys == 0:
+        raise Refused(_NO_KEYS)
+    return batch if inputs.device == weights.device else batch.to(weights.device)
+
+
+def _lay_out_on_device(
+    inputs: EncoderInputs, mask: Tensor, weights: EncoderWeights, drop: bool, may_wait: bool
+) -> Layout:
+    spec = weights.spec
     unpadded = unpad_input(
         mask,
         inputs.input_ids,
@@ -71,18 +82,18 @@ def lay_out(inputs: EncoderInputs, weights: EncoderWeights, attention: str, drop
         spec.vocab_size,
         spec.num_token_types,
         spec.max_positions,
-        pad_token_id,
-        reading,
+        spec.pad_token_id if drop else None,
+        compat.mask_reading(weights.dtype),
     )
-    if not may_wait or mask.numel() <= policy.unwaited_slots:
+    if not may_wait or mask.numel() <= weights.backend.memory_bound_rows(weights.dtype):
         batch = packed_on_device(unpadded, inputs.padded_len, None)
-        return Layout(batch, drop, unread=unpadded.counts, ids_unchecked=True)
+        return Layout(batch, drop, ids_unchecked=True, unread_counts=unpadded.counts)
     # The one wait of a forward.
     counts = PackedCounts(*unpadded.counts.tolist())
     if counts.out_of_range:
         check_ranges(inputs, spec)
     if counts.fewest_keys == 0:
-        raise Refused(NO_KEYS)
+        raise Refused(_NO_KEYS)
     return Layout(packed_on_device(unpadded, inputs.padded_len, counts), drop)
 
 

@@ -35,7 +35,7 @@ class Report:
     """What `bertfast.explain` tells of one encoder; ``str()`` is for people.
 
     path, reason: of the last call, or of the call that was asked about. Token counts are of that call too; real_tokens
-    is None where nobody has waited for a GPU to count them. recordings, recording_bytes: CUDA graphs that are kept.
+    is None where nobody has waited for a GPU to count them. cuda_graphs, cuda_graph_bytes: those that are kept.
     """
 
     encoder: str
@@ -50,13 +50,13 @@ class Report:
     linear_backend: str | None
     fast_calls: int
     stock_calls: int
-    recordings: int = 0
-    recording_bytes: int = 0
+    cuda_graphs: int = 0
+    cuda_graph_bytes: int = 0
 
     def __str__(self) -> str:
         lines = [f"bertfast {self.encoder}: {self.path}" + (f" ({self.reason})" if self.reason else "")]
         if self.padded_tokens:
-            real = "nobody has waited to count the" if self.real_tokens is None else self.real_tokens
+            real = "an uncounted number of" if self.real_tokens is None else self.real_tokens
             share = 100 * self.computed_tokens / self.padded_tokens
             lines.append(
                 f"  tokens: {real} real, {self.computed_tokens} computed of {self.padded_tokens} padded "
@@ -64,8 +64,8 @@ class Report:
             )
         if self.linear_backend:
             lines.append(f"  weights: {self.dtype}, read in place, linear layers by {self.linear_backend}")
-        if self.recordings:
-            lines.append(f"  recorded launches: {self.recordings}, {self.recording_bytes / 2**20:.1f} MiB")
+        if self.cuda_graphs:
+            lines.append(f"  CUDA graphs: {self.cuda_graphs}, {self.cuda_graph_bytes / 2**20:.1f} MiB")
         lines.append(f"  pad_outputs={self.pad_outputs}; calls: {self.fast_calls} fast, {self.stock_calls} stock")
         return "\n".join(lines)
 

@@ -1,92 +1,67 @@
-"""The layers of small batches, replayed from recordings; the rest of a forward does not change with its shape."""
+"""The layers of small batches, in the sizes of a bucket and replayed from captured graphs."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextvars import ContextVar
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from bertfast.cuda import math_mode
+from bertfast.backends import GraphPool
 from bertfast.encoder import run_layers
-from bertfast.graphs import Bucket, GraphCache, GraphLimits, Recorder
-from bertfast.packing import PackedBatch, Sequences
+from bertfast.graphs import Bucket, GraphCache, GraphLimits
+from bertfast.packing import Sequences
 from bertfast.weights import EncoderWeights
-
-#: Set while a model is warmed up: what is met is recorded at once.
-WARMING: ContextVar[bool] = ContextVar("bertfast_warming", default=False)
 
 
 class LayerRunner:
     """Runs the layers on rows and sequences that are filled up to the sizes of a bucket.
 
-    With or without recordings the same launches compute the same bits: only who issues them differs. The memory that
-    they read is this object's, and one call at a time has it.
+    Captured or not, the same launches compute the same bits: only who issues them differs. The memory that they read
+    is this object's, and one call at a time has it.
     """
 
-    def __init__(self, weights: EncoderWeights, recorder: Recorder, limits: GraphLimits | None = None) -> None:
-        self.graphs = GraphCache(recorder, limits or GraphLimits())
+    def __init__(self, weights: EncoderWeights, pool: GraphPool, limits: GraphLimits) -> None:
+        self.graphs = GraphCache(pool, limits)
         self._weights = weights
-        self._memory: _Memory | None = None
+        self._inputs: _Inputs | None = None
 
     def takes(self, num_rows: int) -> bool:
         """Whether a batch of so many rows is small enough."""
         return num_rows <= self.graphs.limits.max_rows
 
-    def __call__(
-        self,
-        x: Tensor,
-        batch: PackedBatch,
-        first_token_only: bool,
-        finish: Callable[[Tensor], Tensor],
-        eager: bool = False,
-    ) -> Tensor:
-        """``finish`` of the last layer's rows, or of its first tokens. x: [T, H], the embeddings.
-
-        The rows that ``finish`` is given are overwritten by the next call: where it would not copy them, they are
-        copied for it. eager: without a recording.
-        """
-        sequences = batch.sequences
+    def run(self, x: Tensor, sequences: Sequences, first_token_only: bool, replays: bool) -> Tensor:
+        """As `run_layers`. x: [T, H]. replays: False issues every launch again."""
         bucket = Bucket.of(len(x), len(sequences), sequences.max_seqlen)
-        num_results = len(sequences) if first_token_only else len(x)
-        keeps_rows = batch.order is None if first_token_only else batch.indices is None
-        with self.graphs.recorder.exclusive():
-            inputs, filled = self._fill(bucket, x, sequences)
-            result = self.graphs.run(
-                (bucket, first_token_only, math_mode()),
-                lambda: run_layers(self._weights, inputs, filled, first_token_only),
-                eager,
-                WARMING.get(),
-            )
-            rows = result[:num_results]
-            return finish(rows.clone() if keeps_rows else rows)
+        with self.graphs.pool.exclusive():
+            inputs = self._allocated().of(bucket)
+            inputs.fill(x, sequences)
+            launches = inputs.launches(self._weights, bucket, first_token_only)
+            rows = self.graphs.run(self._key(bucket, first_token_only), launches) if replays else launches()
+            # The next replay writes over these.
+            return rows[: len(sequences) if first_token_only else len(x)].clone()
 
-    def _fill(self, bucket: Bucket, x: Tensor, sequences: Sequences) -> tuple[Tensor, Sequences]:
-        """Put the inputs where the launches read them. Rows beyond ``x`` keep what they held: no row reads another's.
+    def capture(self, bucket: Bucket, first_token_only: bool) -> bool:
+        """Capture the launches of a bucket, unless they are; returns whether a graph was made and kept."""
+        with self.graphs.pool.exclusive():
+            inputs = self._allocated().of(bucket)
+            inputs.clear()
+            launches = inputs.launches(self._weights, bucket, first_token_only)
+            return self.graphs.capture(self._key(bucket, first_token_only), launches)
 
-        Sequences beyond the batch's own are empty.
-        """
-        if self._memory is None:
-            self._memory = _Memory.allocate(self._weights, self.graphs.limits.max_rows)
-        memory, count, num_sequences = self._memory, len(sequences), bucket.num_sequences
-        cu_seqlens = memory.cu_seqlens[: num_sequences + 1]
-        key_lengths, first_rows = memory.key_lengths[:num_sequences], memory.first_rows[:num_sequences]
-        memory.x[: len(x)].copy_(x)
-        cu_seqlens[: count + 1].copy_(sequences.cu_seqlens)
-        key_lengths[:count].copy_(sequences.lengths() if sequences.key_lengths is None else sequences.key_lengths)
-        first_rows[:count].copy_(sequences.first_rows)
-        if count < num_sequences:
-            cu_seqlens[count + 1 :].copy_(sequences.cu_seqlens[-1:].expand(num_sequences - count))
-            key_lengths[count:].zero_()
-            first_rows[count:].zero_()
-        return memory.x[: bucket.num_rows], Sequences(cu_seqlens, key_lengths, first_rows, bucket.max_seqlen)
+    def _key(self, bucket: Bucket, first_token_only: bool) -> tuple[object, ...]:
+        return bucket, first_token_only, self._weights.backend.math_mode()
+
+    def _allocated(self) -> _Inputs:
+        if self._inputs is None:
+            self._inputs = _Inputs.allocate(self._weights, self.graphs.limits.max_rows)
+        return self._inputs
 
 
 @dataclass(frozen=True)
-class _Memory:
-    """What recorded launches read, at addresses that stay. x: [rows, H]; the others as in `Sequences`."""
+class _Inputs:
+    """What the launches read, at addresses that stay. x: [rows, H]; the others as in `Sequences`."""
 
     x: Tensor
     cu_seqlens: Tensor
@@ -94,7 +69,7 @@ class _Memory:
     first_rows: Tensor
 
     @classmethod
-    def allocate(cls, weights: EncoderWeights, max_rows: int) -> _Memory:
+    def allocate(cls, weights: EncoderWeights, max_rows: int) -> _Inputs:
         """For any batch of up to ``max_rows`` rows; a sequence has at least one."""
         rows, sequences, _ = Bucket.of(max_rows, max_rows, 1)
         device, dtype = weights.device, weights.dtype
@@ -106,3 +81,35 @@ class _Memory:
                 torch.zeros(sequences, dtype=torch.int32, device=device),
                 torch.zeros(sequences, dtype=torch.int64, device=device),
             )
+
+    def of(self, bucket: Bucket) -> _Inputs:
+        """The part that a bucket's launches read."""
+        rows, sequences, _ = bucket
+        return _Inputs(
+            self.x[:rows], self.cu_seqlens[: sequences + 1], self.key_lengths[:sequences], self.first_rows[:sequences]
+        )
+
+    def fill(self, x: Tensor, sequences: Sequences) -> None:
+        """Put a batch in. Rows beyond ``x`` keep what they held, which no row of the batch reads.
+
+        Sequences beyond the batch's own are empty.
+        """
+        count = len(sequences)
+        self.x[: len(x)].copy_(x)
+        self.cu_seqlens[: count + 1].copy_(sequences.cu_seqlens)
+        self.key_lengths[:count].copy_(sequences.lengths() if sequences.key_lengths is None else sequences.key_lengths)
+        self.first_rows[:count].copy_(sequences.first_rows)
+        if count < len(self.first_rows):
+            self.cu_seqlens[count + 1 :].copy_(sequences.cu_seqlens[-1:].expand(len(self.first_rows) - count))
+            self.key_lengths[count:].zero_()
+            self.first_rows[count:].zero_()
+
+    def clear(self) -> None:
+        """Put in a batch of no rows."""
+        for sizes in (self.cu_seqlens, self.key_lengths, self.first_rows):
+            sizes.zero_()
+
+    def launches(self, weights: EncoderWeights, bucket: Bucket, first_token_only: bool) -> Callable[[], Tensor]:
+        """The layers on this memory."""
+        sequences = Sequences(self.cu_seqlens, self.key_lengths, self.first_rows, bucket.max_seqlen)
+        return lambda: run_layers(weights, self.x, sequences, first_token_only)

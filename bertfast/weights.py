@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from bertfast.devices import DevicePolicy, device_policy
+from bertfast.backends import Backend, find_backend
 from bertfast.linear import Linear, Norm
 
 
@@ -76,7 +76,7 @@ class EncoderWeights:
     embeddings: EmbeddingWeights
     layers: tuple[LayerWeights, ...]
     first_token: FirstTokenWeights
-    policy: DevicePolicy
+    backend: Backend
 
     @property
     def dtype(self) -> torch.dtype:
@@ -93,7 +93,7 @@ def build_weights(spec: EncoderSpec, parameters: Mapping[str, torch.nn.Parameter
     """Prepare a model's parameters, named by role (see `parameter_roles`).
 
     The parameters stay where they are: others may hold their memory (a state dict, an optimizer's flat buffer, a
-    second model). Raises ValueError for a role that is missing or unknown.
+    second model). Raises ValueError for a role that is missing or unknown, and for a device that nothing runs on.
     """
     roles = parameter_roles(spec)
     missing, unknown = roles.keys() - parameters.keys(), parameters.keys() - roles.keys()
@@ -101,8 +101,10 @@ def build_weights(spec: EncoderSpec, parameters: Mapping[str, torch.nn.Parameter
         raise ValueError(f"weights: missing {sorted(missing)}, unknown {sorted(unknown)}")
     tensors = {role: parameter.detach() for role, parameter in parameters.items()}
     word = tensors["embeddings.word"]
-    policy = device_policy(word.device, word.dtype)
-    linear = policy.linear
+    backend = find_backend(word.device)
+    if backend is None:
+        raise ValueError(f"weights: on {word.device}, expected cpu or cuda")
+    linear = backend.linear(word.dtype)
 
     def norm(prefix: str) -> Norm:
         return Norm(tensors[f"{prefix}.weight"], tensors[f"{prefix}.bias"], spec.eps)
@@ -130,7 +132,7 @@ def build_weights(spec: EncoderSpec, parameters: Mapping[str, torch.nn.Parameter
         ),
         layers=layers,
         first_token=FirstTokenWeights(query=dense(last, "query"), key_value=dense(last, "key", "value")),
-        policy=policy,
+        backend=backend,
     )
 
 

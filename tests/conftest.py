@@ -19,6 +19,7 @@ os.environ["TOKENIZERS_PARALLELISM"] = "false"
 
 import pytest
 import torch
+from fake_gpu import FakeGpu
 from tolerances import TOLERANCES, assert_same_output
 from torch import Tensor, nn
 
@@ -228,6 +229,12 @@ def make_batch() -> Callable[..., dict[str, Tensor]]:
         return {"input_ids": ids, "attention_mask": mask, "token_type_ids": types}
 
     return make
+
+
+@pytest.fixture(params=[0, 10_000], ids=["waits", "never waits"])
+def fake_gpu(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> FakeGpu:
+    """Models run on a stand-in for a GPU: one that waits for the number of tokens, and one that never does."""
+    return FakeGpu(rows=request.param).serve(monkeypatch)
 
 
 @pytest.fixture(scope="session")

@@ -125,11 +125,11 @@ def _report(encoder: nn.Module, engine: Engine, call: Call) -> Report:
         first_token_only=call.first_token_only,
         pad_outputs=engine.options.pad_outputs,
         dtype=None if weights is None else str(weights.dtype),
-        linear_backend=None if weights is None else weights.policy.linear.name,
+        linear_backend=None if weights is None else weights.backend.linear(weights.dtype).name,
         fast_calls=engine.counts["fast"],
         stock_calls=engine.counts["stock"],
-        recordings=0 if graphs is None else len(graphs),
-        recording_bytes=0 if graphs is None else graphs.num_bytes,
+        cuda_graphs=0 if graphs is None else len(graphs),
+        cuda_graph_bytes=0 if graphs is None else graphs.num_bytes,
     )
 
 

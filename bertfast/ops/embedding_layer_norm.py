@@ -9,11 +9,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from bertfast.ops._library import check_dtype, check_shape, register
-
-# Bits that tell of ids outside of their tables.
-WORD_ID_OUT_OF_RANGE = 1
-TOKEN_TYPE_ID_OUT_OF_RANGE = 2
-POSITION_ID_OUT_OF_RANGE = 4
+from bertfast.ops.id_range import (
+    POSITION_ID_OUT_OF_RANGE,
+    TOKEN_TYPE_ID_OUT_OF_RANGE,
+    WORD_ID_OUT_OF_RANGE,
+    is_out_of_range,
+)
 
 
 def embedding_layer_norm(
@@ -41,8 +42,8 @@ def embedding_layer_norm(
     ``position % padded_len``; padded_len is not read otherwise.
 
     checks_ids: an id of the T rows that lies outside of its table counts as the nearest row of it, and the second
-    result holds the bits above of all such tables. Otherwise ids are taken to be in range. indices are always: from 0
-    to P - 1. Raises ValueError for shapes and dtypes that do not fit.
+    result holds the bits of `id_range` of all such tables. Otherwise ids are taken to be in range. indices are always,
+    from 0 to P - 1. Raises ValueError for shapes and dtypes that do not fit.
     """
     return torch.ops.bertfast.embedding_layer_norm(  # type: ignore[no-any-return]
         input_ids,
@@ -158,11 +159,6 @@ def _reference(a: _Arguments) -> tuple[Tensor, Tensor]:
     )
     out = F.layer_norm(x, a.weight.shape, a.weight, a.bias, a.eps)
     return out, out.new_full((int(a.checks_ids),), bits, dtype=torch.int32)
-
-
-def is_out_of_range(ids: Tensor, num_rows: int) -> bool:
-    """Whether any of the ids is no row of a table of ``num_rows``."""
-    return bool(((ids < 0) | (ids >= num_rows)).any())
 
 
 def _fake(a: _Arguments) -> tuple[Tensor, Tensor]:

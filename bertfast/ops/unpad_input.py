@@ -8,12 +8,7 @@ import torch
 from torch import Tensor
 
 from bertfast.ops._library import check_dtype, check_shape, register
-from bertfast.ops.embedding_layer_norm import (
-    POSITION_ID_OUT_OF_RANGE,
-    TOKEN_TYPE_ID_OUT_OF_RANGE,
-    WORD_ID_OUT_OF_RANGE,
-    is_out_of_range,
-)
+from bertfast.ops.id_range import OUT_OF_RANGE_BITS, is_out_of_range
 
 MASK_DTYPES = (
     torch.bool,
@@ -149,15 +144,18 @@ class _Arguments(NamedTuple):
     pad_token_id: int | None
     one_in: torch.dtype | None
 
+    def ids(self) -> dict[str, Tensor]:
+        """Those that were given, by name."""
+        names = ("input_ids", "token_type_ids", "position_ids")
+        return {name: ids for name in names if (ids := getattr(self, name)) is not None}
+
 
 def _check(a: _Arguments) -> None:
     check_shape("attention_mask", a.attention_mask, "B", "S")
     check_dtype("attention_mask", a.attention_mask, *MASK_DTYPES)
-    ids = {"input_ids": a.input_ids, "token_type_ids": a.token_type_ids, "position_ids": a.position_ids}
-    for name, index in ids.items():
-        if index is not None:
-            check_shape(name, index, *a.attention_mask.shape)
-            check_dtype(name, index, torch.int64, torch.int32)
+    for name, ids in a.ids().items():
+        check_shape(name, ids, *a.attention_mask.shape)
+        check_dtype(name, ids, torch.int64, torch.int32)
     batch_size, padded_len = a.attention_mask.shape
     if padded_len < 1 and batch_size > 0:
         raise ValueError("attention_mask: expected at least 1 column, got 0")
@@ -184,12 +182,8 @@ def _reference(a: _Arguments) -> tuple[Tensor, ...]:
 
 
 def _out_of_range(a: _Arguments) -> int:
-    tables = (
-        (a.input_ids, a.num_words, WORD_ID_OUT_OF_RANGE),
-        (a.token_type_ids, a.num_token_types, TOKEN_TYPE_ID_OUT_OF_RANGE),
-        (a.position_ids, a.num_positions, POSITION_ID_OUT_OF_RANGE),
-    )
-    return sum(bit for ids, num_rows, bit in tables if ids is not None and is_out_of_range(ids, num_rows))
+    rows = {"input_ids": a.num_words, "token_type_ids": a.num_token_types, "position_ids": a.num_positions}
+    return sum(OUT_OF_RANGE_BITS[name] for name, ids in a.ids().items() if is_out_of_range(ids, rows[name]))
 
 
 def _fake(a: _Arguments) -> tuple[Tensor, ...]:

@@ -19,21 +19,21 @@ _SIDES = ["right", "left", "holed"]
 
 @pytest.mark.parametrize("side", _SIDES)
 @pytest.mark.parametrize("class_name", CLASSES)
-def test_heads(class_name, side, config, gpu_path, stock_and_fast, make_batch):
+def test_heads(class_name, side, config, fake_gpu, stock_and_fast, make_batch):
     pair = stock_and_fast(class_name, config)
     inputs = call_inputs(class_name, make_batch(config, side=side), labels=True)
-    for _ in range(3):  # as it is, recorded, replayed
+    for _ in range(3):  # as it is, captured, replayed
         pair.check(**inputs)
     pair.check(**inputs, output_hidden_states=True)
 
 
 @pytest.mark.parametrize("pad_outputs", ["exact", "zero"])
 @pytest.mark.parametrize("side", _SIDES)
-def test_padding_is_what_it_is_on_a_cpu(side, pad_outputs, config, take_gpu_path, stock_and_fast, make_batch):
+def test_padding_is_what_it_is_on_a_cpu(side, pad_outputs, config, make_gpu, stock_and_fast, make_batch):
     batch = make_batch(config, side=side)
     expected, _ = stock_and_fast("BertModel", config, pad_outputs=pad_outputs).outputs(**batch)
-    for unwaited_slots in (0, 10_000):
-        take_gpu_path(unwaited_slots=unwaited_slots)
+    for rows in (0, 10_000):
+        make_gpu(rows=rows)
         actual, _ = stock_and_fast("BertModel", config, pad_outputs=pad_outputs).outputs(**batch)
         assert_same_output(actual, expected, 1e-5)
         assert torch.equal(actual[0] == 0, expected[0] == 0)
@@ -49,21 +49,21 @@ _FEEDS = {
 
 
 @pytest.mark.parametrize("feed", _FEEDS)
-def test_feeds(feed, make_config, gpu_path, stock_and_fast, make_batch):
+def test_feeds(feed, make_config, fake_gpu, stock_and_fast, make_batch):
     config = make_config("relu-3x3x5")
     pair = stock_and_fast("BertForSequenceClassification", config)
     pair.check(**_FEEDS[feed](make_batch(config, side="holed")))
 
 
 @pytest.mark.parametrize("masked", [False, True])
-def test_given_embeddings(masked, make_config, gpu_path, stock_and_fast, make_batch):
+def test_given_embeddings(masked, make_config, fake_gpu, stock_and_fast, make_batch):
     config = make_config("gelu_new-2x2x64")
     pair, batch = stock_and_fast("BertModel", config), make_batch(config)
     embeds = torch.randn(*batch["input_ids"].shape, config.hidden_size)
     pair.check(inputs_embeds=embeds, **({"attention_mask": batch["attention_mask"]} if masked else {}))
 
 
-def test_gradients(make_config, gpu_path, stock_and_fast, make_batch):
+def test_gradients(make_config, fake_gpu, stock_and_fast, make_batch):
     config = make_config("gelu_new-2x2x64")
     pair, batch = stock_and_fast("BertForSequenceClassification", config), make_batch(config, side="holed")
     for model in (pair.stock, pair.fast):
@@ -74,20 +74,20 @@ def test_gradients(make_config, gpu_path, stock_and_fast, make_batch):
 
 @pytest.mark.parametrize("side", _SIDES)
 @torch.no_grad()
-def test_replays_give_the_bits_of_the_launches_they_recorded(side, make_config, gpu_path, stock_and_fast, make_batch):
+def test_replays_give_the_bits_of_launches(side, make_config, fake_gpu, stock_and_fast, make_batch):
     config = make_config("gelu-1x2x32")
     eager = stock_and_fast("BertForSequenceClassification", config, cuda_graphs=False)
     replaying = stock_and_fast("BertForSequenceClassification", config)
     batches = [make_batch(config, lengths, side, seed) for seed, lengths in enumerate([(9, 4, 13), (10, 3, 12)] * 3)]
     for batch in batches:
         assert torch.equal(eager.fast(**batch).logits, replaying.fast(**batch).logits)
-    without, having = gpu_path.recorders
-    assert without.made == []
-    assert [r.replays for r in having.made] == [5]
+    without, having = fake_gpu.pools
+    assert without.captured == []
+    assert [graph.replays for graph in having.captured] == [5]
 
 
 @torch.no_grad()
-def test_outputs_are_the_callers_own(make_config, gpu_path, stock_and_fast, make_batch):
+def test_outputs_are_the_callers_own(make_config, fake_gpu, stock_and_fast, make_batch):
     """A later replay writes over the memory of an earlier one, but over nobody's outputs."""
     config = make_config("gelu-1x2x32")
     pair = stock_and_fast("BertModel", config)
@@ -100,7 +100,7 @@ def test_outputs_are_the_callers_own(make_config, gpu_path, stock_and_fast, make
 
 
 @torch.no_grad()
-def test_rows_of_an_earlier_batch_reach_nobody(make_config, gpu_path, stock_and_fast, make_batch):
+def test_rows_of_an_earlier_batch_reach_nobody(make_config, fake_gpu, stock_and_fast, make_batch):
     config = make_config("gelu-1x2x32")
     pair = stock_and_fast("BertModel", config)
     small = make_batch(config, (3, 5))
@@ -112,7 +112,7 @@ def test_rows_of_an_earlier_batch_reach_nobody(make_config, gpu_path, stock_and_
 
 
 @torch.no_grad()
-def test_weights_that_moved_drop_the_recordings(make_config, gpu_path, stock_and_fast, make_batch):
+def test_weights_that_moved_drop_the_graphs(make_config, fake_gpu, stock_and_fast, make_batch):
     config = make_config("gelu-1x2x32")
     pair, batch = stock_and_fast("BertModel", config), make_batch(config)
     for _ in range(3):
@@ -122,11 +122,11 @@ def test_weights_that_moved_drop_the_recordings(make_config, gpu_path, stock_and
         norm.weight = torch.nn.Parameter(norm.weight * 2)
     for _ in range(3):
         pair.check(**batch)
-    assert [len(recorder.made) for recorder in gpu_path.recorders] == [1, 1]
+    assert [len(pool.captured) for pool in fake_gpu.pools] == [1, 1]
 
 
 @torch.no_grad()
-def test_weights_changed_in_place_are_in_the_next_replay(make_config, gpu_path, stock_and_fast, make_batch):
+def test_weights_changed_in_place_are_in_the_next_replay(make_config, fake_gpu, stock_and_fast, make_batch):
     config = make_config("gelu-1x2x32")
     pair, batch = stock_and_fast("BertModel", config), make_batch(config)
     for _ in range(3):
@@ -136,7 +136,7 @@ def test_weights_changed_in_place_are_in_the_next_replay(make_config, gpu_path, 
     pair.check(**batch)
 
 
-def test_inference_mode_and_gradients_share_recordings(make_config, gpu_path, stock_and_fast, make_batch):
+def test_inference_mode_and_gradients_share_graphs(make_config, fake_gpu, stock_and_fast, make_batch):
     config = make_config("gelu-1x2x32")
     pair, batch = stock_and_fast("BertForSequenceClassification", config), make_batch(config)
     modes = [torch.inference_mode, torch.no_grad, torch.enable_grad]
@@ -145,20 +145,20 @@ def test_inference_mode_and_gradients_share_recordings(make_config, gpu_path, st
             output = pair.fast(**batch).logits
             assert output.is_inference() == torch.is_inference_mode_enabled()
             assert_same_output(output, pair.stock(**batch).logits, pair.bound)
-    assert len(gpu_path.recorders[0].made) == 1
+    assert len(fake_gpu.pools[0].captured) == 1
 
 
 @torch.no_grad()
-def test_large_batches_are_not_recorded(make_config, gpu_path, stock_and_fast, make_batch):
+def test_large_batches_are_not_captured(make_config, fake_gpu, stock_and_fast, make_batch):
     config = make_config("gelu-1x2x32")
     pair, batch = stock_and_fast("BertModel", config), make_batch(config, (64,) * 40)
     for _ in range(3):
         pair.check(**batch)
-    assert gpu_path.recorders[0].made == []
+    assert fake_gpu.pools[0].captured == []
 
 
 @torch.no_grad()
-def test_threads_share_recordings(make_config, gpu_path, stock_and_fast, make_batch):
+def test_threads_share_graphs(make_config, fake_gpu, stock_and_fast, make_batch):
     config = make_config("gelu-1x2x32")
     pair = stock_and_fast("BertForSequenceClassification", config)
     batches = [make_batch(config, (2 + i, 5, 9), seed=i) for i in range(6)]
@@ -189,8 +189,8 @@ _BAD_IDS = [("input_ids", 97), ("input_ids", -1), ("token_type_ids", 3), ("input
 
 
 @pytest.mark.parametrize(("name", "value"), _BAD_IDS)
-def test_ids_are_refused_at_once_by_who_waits(name, value, make_config, take_gpu_path, stock_and_fast, make_batch):
-    take_gpu_path()
+def test_ids_are_refused_at_once_by_who_waits(name, value, make_config, make_gpu, stock_and_fast, make_batch):
+    make_gpu()
     config = make_config("relu-3x3x5")
     fast, batch = stock_and_fast("BertModel", config).fast, make_batch(config)
     with pytest.raises(InputRangeError, match=rf"^{name}: found {value}, but the ids"):
@@ -200,8 +200,8 @@ def test_ids_are_refused_at_once_by_who_waits(name, value, make_config, take_gpu
 
 @pytest.mark.parametrize("mask", [True, False])
 @pytest.mark.parametrize(("name", "value"), _BAD_IDS)
-def test_ids_are_refused_by_the_next_call(name, value, mask, make_config, take_gpu_path, stock_and_fast, make_batch):
-    take_gpu_path(unwaited_slots=10_000)
+def test_ids_are_refused_by_the_next_call(name, value, mask, make_config, make_gpu, stock_and_fast, make_batch):
+    make_gpu(rows=10_000)
     config = make_config("relu-3x3x5")
     pair, batch = stock_and_fast("BertModel", config), make_batch(config)
     if not mask:
@@ -212,8 +212,8 @@ def test_ids_are_refused_by_the_next_call(name, value, mask, make_config, take_g
     pair.check(**batch)
 
 
-def test_positions_are_refused_by_the_next_call(make_config, take_gpu_path, stock_and_fast, make_batch):
-    take_gpu_path(unwaited_slots=10_000)
+def test_positions_are_refused_by_the_next_call(make_config, make_gpu, stock_and_fast, make_batch):
+    make_gpu(rows=10_000)
     config = make_config("relu-3x3x5")
     pair, batch = stock_and_fast("BertModel", config), make_batch(config)
     pair.fast(**batch, position_ids=torch.full((1, 13), 64))
@@ -222,15 +222,15 @@ def test_positions_are_refused_by_the_next_call(make_config, take_gpu_path, stoc
     pair.check(**batch)
 
 
-def test_a_row_without_keys(make_config, take_gpu_path, stock_and_fast, make_batch):
+def test_a_row_without_keys(make_config, make_gpu, stock_and_fast, make_batch):
     config = make_config("relu-3x3x5")
     batch = make_batch(config)
     empty = {**batch, "attention_mask": batch["attention_mask"].clone()}
     empty["attention_mask"][2] = 0
-    take_gpu_path()
+    make_gpu()
     waiting = stock_and_fast("BertModel", config).fast
     assert bertfast.explain(waiting, **empty).reason == "a row without any attended token"
-    take_gpu_path(unwaited_slots=10_000)
+    make_gpu(rows=10_000)
     pair = stock_and_fast("BertModel", config)
     pair.fast(**empty)
     with pytest.raises(InputRangeError, match="a row without any attended token"):
@@ -238,20 +238,20 @@ def test_a_row_without_keys(make_config, take_gpu_path, stock_and_fast, make_bat
     pair.check(**batch)
 
 
-def test_what_nobody_waited_for_is_not_reported(make_config, take_gpu_path, stock_and_fast, make_batch):
-    take_gpu_path(unwaited_slots=10_000)
+def test_what_nobody_waited_for_is_not_reported(make_config, make_gpu, stock_and_fast, make_batch):
+    make_gpu(rows=10_000)
     config = make_config("relu-3x3x5")
     pair, batch = stock_and_fast("BertModel", config), make_batch(config)
     pair.check(**batch)
     report = bertfast.explain(pair.fast)
     assert (report.real_tokens, report.computed_tokens, report.padded_tokens) == (None, 65, 65)
-    assert "nobody has waited" in str(report)
+    assert "uncounted" in str(report)
 
 
 @torch.no_grad()
-def test_soak(make_config, take_gpu_path, stock_and_fast, make_batch):
-    """Many shapes: recordings stay bounded, nothing is left pending, every result is right."""
-    path = take_gpu_path(unwaited_slots=64)
+def test_soak(make_config, make_gpu, stock_and_fast, make_batch):
+    """Many shapes: graphs stay bounded, nothing is left pending, every result is right."""
+    gpu = make_gpu(rows=64)
     config = make_config("gelu-1x2x32")
     pair = stock_and_fast("BertForSequenceClassification", config)
     generator = torch.Generator().manual_seed(0)
@@ -264,10 +264,10 @@ def test_soak(make_config, take_gpu_path, stock_and_fast, make_batch):
         else:
             pair.fast(**batch)
     engine = Engine.of(pair.fast.bert)
-    assert len(engine._late._pending) <= 1
+    assert len(engine._deferred) <= 1
     graphs = engine.graphs
-    assert bertfast.explain(pair.fast).recordings == len(graphs)
-    assert len(graphs) == len(path.recorders[0].made) <= graphs.limits.max_graphs
+    assert bertfast.explain(pair.fast).cuda_graphs == len(graphs)
+    assert len(graphs) == len(gpu.pools[0].captured) <= graphs.limits.max_graphs
 
 
 # Warming up.
@@ -275,17 +275,59 @@ def test_soak(make_config, take_gpu_path, stock_and_fast, make_batch):
 
 @pytest.mark.parametrize("class_name", ["BertModel", "BertForSequenceClassification"])
 @torch.no_grad()
-def test_after_a_warm_up_nothing_is_recorded(class_name, make_config, take_gpu_path, stock_and_fast, make_batch):
-    path = take_gpu_path(unwaited_slots=32)
+def test_after_a_warm_up_nothing_is_captured(class_name, make_config, make_gpu, stock_and_fast, make_batch):
+    gpu = make_gpu(rows=32)
     config = make_config("gelu-1x2x32")
     pair = stock_and_fast(class_name, config, pad_outputs="zero")
     made = bertfast.warmup(pair.fast, batch_size=4, max_length=30)
-    assert made == len(path.recorders[0].made) > 3
+    assert made == len(gpu.pools[0].captured) > 3
     for lengths in ((30,), (3,), (30, 30, 30, 30), (1, 1), (9, 4, 17)):
         pair.fast(**make_batch(config, lengths))
         pair.fast(**make_batch(config, lengths))
-    assert len(path.recorders[0].made) == made
+    assert len(gpu.pools[0].captured) == made
     assert bertfast.warmup(pair.fast, batch_size=4, max_length=30) == 0
+
+
+@torch.no_grad()
+def test_a_warm_up_finds_the_head_inside_a_module(make_config, make_gpu, stock_and_fast, make_batch):
+    gpu = make_gpu()
+    config = make_config("gelu-1x2x32")
+    head = stock_and_fast("BertForSequenceClassification", config).fast
+    made = bertfast.warmup(torch.nn.ModuleList([head]), batch_size=2, max_length=9)
+    for _ in range(3):
+        head(**make_batch(config, (9, 4)))
+    assert len(gpu.pools[0].captured) == made > 0
+
+
+def test_a_warm_up_beyond_the_limit_says_so(make_config, make_gpu, stock_and_fast, caplog):
+    make_gpu()
+    fast = stock_and_fast("BertModel", make_config("gelu-1x2x32", max_position_embeddings=512)).fast
+    assert bertfast.warmup(fast, batch_size=128, max_length=512) == 128
+    assert "128 CUDA graphs are kept, no more" in caplog.text
+    assert bertfast.explain(fast).cuda_graphs == 128
+
+
+def test_nothing_waits_inside_of_the_callers_graph(make_config, make_gpu, stock_and_fast, make_batch):
+    gpu = make_gpu()
+    config = make_config("relu-3x3x5")
+    pair, batch = stock_and_fast("BertModel", config), make_batch(config)
+    pair.fast(input_ids=batch["input_ids"])  # leaves a check that waits for the device
+    gpu.capturing = True
+    pair.check(**batch)
+    assert bertfast.explain(pair.fast).real_tokens is None
+    assert len(Engine.of(pair.fast)._deferred) == 1
+    gpu.capturing = False
+    pair.check(**batch)
+
+
+def test_a_question_is_told_nothing_of_earlier_calls(make_config, make_gpu, stock_and_fast, make_batch):
+    make_gpu(rows=10_000)
+    config = make_config("relu-3x3x5")
+    pair, batch = stock_and_fast("BertModel", config), make_batch(config)
+    pair.fast(**_bad(batch, "input_ids", -1))
+    assert bertfast.explain(pair.fast, **batch).path == "fast"
+    with pytest.raises(InputRangeError, match="input_ids outside of 0 to 96"):
+        pair.fast(**batch)
 
 
 def test_a_warm_up_on_a_cpu_prepares_the_weights(make_config, stock_and_fast):

@@ -1,4 +1,4 @@
-"""The bookkeeping of recordings: which shapes share one, when one is made, and which one goes."""
+"""The bookkeeping of graphs: which shapes share one, when one is captured, and which one goes."""
 
 from __future__ import annotations
 
@@ -7,21 +7,26 @@ from typing import Any
 
 import pytest
 import torch
+from fake_gpu import FakeGraphPool
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bertfast.graphs import Bucket, GraphCache, GraphLimits, bucket_lengths
-from engine.recorders import FakeRecorder
+from bertfast.graphs import Bucket, GraphCache, GraphLimits
 
 
 @pytest.fixture
-def recorder() -> FakeRecorder:
-    return FakeRecorder()
+def pool() -> FakeGraphPool:
+    return FakeGraphPool()
 
 
-def _run(cache: GraphCache, key: Any, value: float = 1.0, **how: Any) -> float:
-    with cache.recorder.exclusive():
-        return float(cache.run(key, lambda: torch.full((1,), value), **how))
+def _run(cache: GraphCache, key: Any, value: float = 1.0) -> float:
+    with cache.pool.exclusive():
+        return float(cache.run(key, lambda: torch.full((1,), value)))
+
+
+def _capture(cache: GraphCache, key: Any) -> bool:
+    with cache.pool.exclusive():
+        return cache.capture(key, lambda: torch.ones(1))
 
 
 @given(rows=st.integers(1, 4096), sequences=st.integers(1, 4096), longest=st.integers(1, 4096))
@@ -31,7 +36,7 @@ def test_a_bucket_holds_its_batch(rows, sequences, longest):
     assert bucket.num_sequences >= sequences
     assert bucket.max_seqlen >= longest
     assert bucket == Bucket.of(*bucket), "a bucket's own sizes are in another one"
-    if rows > 16:
+    if rows > 48:
         assert bucket.num_rows <= 1.5 * rows
 
 
@@ -41,77 +46,69 @@ def test_larger_batches_have_no_smaller_buckets():
         assert all(a <= b for a, b in zip(smaller, larger, strict=True))
 
 
-def test_recorded_when_met_again(recorder):
-    cache = GraphCache(recorder, GraphLimits())
+def test_captured_when_met_again(pool):
+    cache = GraphCache(pool, GraphLimits())
     _run(cache, "a")
-    assert recorder.made == []
+    assert pool.captured == []
     _run(cache, "a")
     _run(cache, "a")
-    assert [r.replays for r in recorder.made] == [2]
-    assert (len(cache), cache.num_recorded, cache.num_bytes) == (1, 1, 1000)
+    assert [r.replays for r in pool.captured] == [2]
+    assert (len(cache), cache.num_captured, cache.num_bytes) == (1, 1, 1000)
 
 
-def test_a_warm_up_records_at_once(recorder):
-    cache = GraphCache(recorder, GraphLimits())
-    _run(cache, "a", record_now=True)
-    assert len(recorder.made) == 1
+def test_captured_at_once_if_asked(pool):
+    cache = GraphCache(pool, GraphLimits())
+    _capture(cache, "a")
+    assert len(pool.captured) == 1
 
 
-def test_eager_runs_record_nothing_and_replay_nothing(recorder):
-    cache = GraphCache(recorder, GraphLimits())
-    for _ in range(3):
-        _run(cache, "a", eager=True)
-    assert recorder.made == []
-    _run(cache, "a", record_now=True)
-    _run(cache, "a", eager=True)
-    assert recorder.made[0].replays == 1
-
-
-def test_the_least_recently_used_goes_first(recorder):
-    cache = GraphCache(recorder, GraphLimits(max_graphs=2))
+def test_the_least_recently_used_goes_first(pool):
+    cache = GraphCache(pool, GraphLimits(max_graphs=2))
     for key in "ab":
-        _run(cache, key, record_now=True)
+        _capture(cache, key)
     _run(cache, "a")
-    _run(cache, "c", record_now=True)  # drops b
+    _capture(cache, "c")  # drops b
     _run(cache, "a")
     _run(cache, "c")
-    assert cache.num_recorded == 3
-    _run(cache, "b", record_now=True)
-    assert cache.num_recorded == 4
+    assert cache.num_captured == 3
+    _capture(cache, "b")
+    assert cache.num_captured == 4
     assert len(cache) == 2
 
 
-def test_memory_is_bounded(recorder):
-    cache = GraphCache(recorder, GraphLimits(max_bytes=2500))
+def test_memory_is_bounded(pool):
+    cache = GraphCache(pool, GraphLimits(max_bytes=2500))
     for key in range(5):
-        _run(cache, key, record_now=True)
+        _capture(cache, key)
         assert cache.num_bytes <= 2500
     assert len(cache) == 2
 
 
-def test_what_is_larger_than_the_limit_is_not_recorded_over_and_over(recorder):
-    recorder.num_bytes = 5000
-    cache = GraphCache(recorder, GraphLimits(max_bytes=2500))
+def test_what_is_larger_than_the_limit_is_not_captured_over_and_over(pool):
+    pool.graph_bytes = 5000
+    cache = GraphCache(pool, GraphLimits(max_bytes=2500))
     for _ in range(5):
         _run(cache, "a")
-    assert cache.num_recorded == 1
+        assert not _capture(cache, "a")
+    assert cache.num_captured == 1
     assert cache.num_bytes == 0
 
 
-def test_a_failure_is_told_once_and_costs_no_result(recorder, caplog):
-    recorder.fails = RuntimeError("operation not permitted when stream is capturing")
-    cache = GraphCache(recorder, GraphLimits())
+def test_a_failure_is_told_once_and_costs_no_result(pool, caplog):
+    pool.fails = RuntimeError("operation not permitted when stream is capturing")
+    cache = GraphCache(pool, GraphLimits())
     assert [_run(cache, "a", value) for value in (1.0, 2.0, 3.0)] == [1.0, 2.0, 3.0]
-    assert _run(cache, "b", 4.0, record_now=True) == 4.0
+    assert not _capture(cache, "b")
+    assert _run(cache, "b", 4.0) == 4.0
     assert len(caplog.messages) == 1
     assert "not permitted" in caplog.text
 
 
-def test_any_traffic_keeps_the_books_small(recorder):
+def test_any_traffic_keeps_the_books_small(pool):
     """10,000 random shapes: what is kept stays within the limits, and what comes back is recorded once."""
     random.seed(0)
     limits = GraphLimits(max_graphs=16, max_bytes=20_000)
-    cache = GraphCache(recorder, limits)
+    cache = GraphCache(pool, limits)
     for _ in range(10_000):
         sequences = random.randint(1, 64)
         rows = random.randint(sequences, 2048)
@@ -121,19 +118,15 @@ def test_any_traffic_keeps_the_books_small(recorder):
         assert len(cache._met) <= 4 * limits.max_graphs
 
 
-@pytest.mark.parametrize(("batch_size", "max_length"), [(1, 128), (8, 128), (32, 512), (64, 300)])
-def test_a_warm_up_meets_every_bucket(batch_size, max_length):
+@pytest.mark.parametrize(("batch_size", "max_length"), [(1, 128), (8, 128), (32, 512), (128, 300)])
+def test_every_bucket_up_to_a_size(batch_size, max_length):
     random.seed(0)
     max_rows = GraphLimits().max_rows
-    batches = list(bucket_lengths(batch_size, max_length, max_rows))
-    met = {Bucket.of(sum(lengths), len(lengths), max(lengths)) for lengths in batches}
-    assert len(met) == len(batches) <= GraphLimits().max_graphs
-    for lengths in batches:
-        assert len(lengths) <= batch_size
-        assert min(lengths) >= 1
-        assert max(lengths) <= max_length
-        assert sum(lengths) <= max_rows
+    buckets = list(Bucket.up_to(batch_size, max_length, max_rows))
+    assert len(set(buckets)) == len(buckets)
+    largest = Bucket.of(min(batch_size * max_length, max_rows), batch_size, max_length)
+    assert all(size <= most for bucket in buckets for size, most in zip(bucket, largest, strict=True))
     for _ in range(5000):
         lengths = [random.randint(1, max_length) for _ in range(random.randint(1, batch_size))]
         if sum(lengths) <= max_rows:
-            assert Bucket.of(sum(lengths), len(lengths), max(lengths)) in met
+            assert Bucket.of(sum(lengths), len(lengths), max(lengths)) in buckets

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 import torch
 from conftest import Pair
-from engine.conftest import GpuPath
+from fake_gpu import FakeGpu
 from torch import nn
 
-from bertfast import extension, weights
+from bertfast import extension
 from gpu.targets import Target, choose_target
 
 
@@ -39,7 +39,7 @@ def target() -> Target:
 def on_the_gpu_path(target: Target, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the CPU stands for the GPU, models take the way of a GPU through the engine."""
     if not target.real:
-        monkeypatch.setattr(weights, "device_policy", GpuPath(unwaited_slots=256).policy)
+        FakeGpu(rows=256).serve(monkeypatch)
 
 
 @pytest.fixture

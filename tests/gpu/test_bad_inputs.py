@@ -7,7 +7,7 @@ import torch
 
 from bertfast import InputRangeError
 
-# The number of positions decides who waits for the ids: below `unwaited_slots` nobody does.
+# The number of positions decides who waits for the ids: below the backend's `memory_bound_rows` nobody does.
 _SMALL, _LARGE = (9, 4, 13), (64,) * 9
 _BAD = [
     ("input_ids", 97),

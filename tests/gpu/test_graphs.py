@@ -1,4 +1,4 @@
-"""Recordings: the bits of the launches that they recorded, whatever was replayed before."""
+"""Captured graphs: the bits of their launches, whatever was replayed before."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ def test_replays_give_the_bits_of_launches(class_name, dtype, make_config, make_
         assert torch.equal(fast(**batch)[0], eager(**batch)[0]), lengths
     graphs = Engine.of(encoder_of(fast)).graphs
     assert graphs is not None
-    assert graphs.num_recorded > 3
-    assert len(graphs) == bertfast.explain(fast).recordings <= graphs.limits.max_graphs
+    assert graphs.num_captured > 3
+    assert len(graphs) == bertfast.explain(fast).cuda_graphs <= graphs.limits.max_graphs
 
 
 @torch.no_grad()
@@ -44,17 +44,17 @@ def test_outputs_are_the_callers_own(make_config, make_pair, make_batch, to_targ
 
 
 @torch.no_grad()
-def test_after_a_warm_up_nothing_is_recorded(make_config, make_pair, make_batch, to_target):
+def test_after_a_warm_up_nothing_is_captured(make_config, make_pair, make_batch, to_target):
     config = make_config("gelu-1x2x32")
     fast = make_pair("BertForSequenceClassification", config, torch.float16).fast
     made = bertfast.warmup(fast, batch_size=4, max_length=30)
     graphs = Engine.of(encoder_of(fast)).graphs
     assert graphs is not None
-    assert made == graphs.num_recorded > 3
+    assert made == graphs.num_captured > 3
     for lengths in ((30,), (3,), (30, 30, 30, 30), (1, 1), (9, 4, 17)):
         for _ in range(2):
             fast(**to_target(make_batch(config, lengths)))
-    assert graphs.num_recorded == made
+    assert graphs.num_captured == made
 
 
 @torch.no_grad()
@@ -70,10 +70,10 @@ def test_weights_changed_in_place_are_in_the_next_replay(make_config, make_pair,
 
 
 @torch.no_grad()
-def test_the_callers_own_recording(target, make_config, make_pair, make_batch, to_target):
-    """Nothing waits for the device inside of a recording that the caller makes."""
+def test_the_callers_own_graph(target, make_config, make_pair, make_batch, to_target):
+    """Nothing waits for the device inside of a graph that the caller captures."""
     if not target.real:
-        pytest.skip("only CUDA has recordings of callers")
+        pytest.skip("only CUDA has graphs of callers")
     config = make_config("gelu_new-2x2x64")
     fast = make_pair("BertForSequenceClassification", config, torch.float16).fast
     batch = to_target(make_batch(config, (60, 64, 10)))

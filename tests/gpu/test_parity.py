@@ -1,4 +1,4 @@
-"""Every class in every dtype, against stock transformers on the same GPU, with and without recordings."""
+"""Every class in every dtype, against stock transformers on the same GPU, with and without graphs."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_classes(class_name, dtype, side, make_config, make_pair, make_batch, to
         outputs = [pair.check(**inputs) for _ in range(3)]  # as it is, recorded, replayed
         for output in (*outputs, eager(**inputs)):
             _assert_same_bits(output, outputs[0])
-    assert bertfast.explain(eager).recordings == 0
+    assert bertfast.explain(eager).cuda_graphs == 0
     pair.check(**to_target(call_inputs(class_name, make_batch(config, side=side), labels=True)))
 
 

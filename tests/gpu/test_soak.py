@@ -14,19 +14,19 @@ from gpu.conftest import encoder_of
 from gpu.targets import Target
 
 _SHAPES = 10_000
-# After so many of the shapes of a run, every bucket has been met that will be recorded often.
+# After so many of the shapes of a run, every bucket has been met that will be captured.
 _SETTLED = 0.5
 # What a driver takes and gives back behind everybody's back.
 _SLACK_BYTES = 64 << 20
 
 
-def _without_recordings(target: Target, fast: nn.Module) -> int:
-    """Bytes in use but for the recordings' pool, which has a limit of its own."""
+def _without_graphs(target: Target, fast: nn.Module) -> int:
+    """Bytes in use but for the graphs' pool, which has a limit of its own."""
     used, graphs = target.memory_bytes(), Engine.of(encoder_of(fast)).graphs
     if used is None or graphs is None:
         return 0
-    pool = graphs.recorder._pool_bytes()
-    assert pool <= graphs.limits.max_bytes + _SLACK_BYTES, f"{pool} bytes of recordings"
+    pool = graphs.pool.num_bytes()
+    assert pool <= graphs.limits.max_bytes + _SLACK_BYTES, f"{pool} bytes of graphs"
     return used - pool
 
 
@@ -38,7 +38,7 @@ def test_memory_is_flat(make_config, make_pair, make_batch, to_target, target, r
     generator = random.Random(0)
 
     def call(step: int, check: bool = False) -> None:
-        # Both small batches, which are recorded, and large ones.
+        # Both small batches, which are captured, and large ones.
         lengths = [generator.randint(1, 512) for _ in range(generator.randint(1, 16))]
         batch = to_target(make_batch(config, lengths, generator.choice(["right", "left", "holed"]), step))
         (pair.check if check else pair.fast)(**batch)
@@ -48,7 +48,7 @@ def test_memory_is_flat(make_config, make_pair, make_batch, to_target, target, r
         call(steps, check=steps % 100 == 0)
         steps += 1
         if settled is None and max(steps / _SHAPES, (time.monotonic() - start) / seconds) > _SETTLED:
-            settled = _without_recordings(target, pair.fast)
+            settled = _without_graphs(target, pair.fast)
     target.finish()
     record_property("shapes", steps)
     print(f"{steps} shapes")
@@ -58,7 +58,7 @@ def test_memory_is_flat(make_config, make_pair, make_batch, to_target, target, r
     assert graphs is not None
     assert len(graphs) <= graphs.limits.max_graphs
     assert graphs.num_bytes <= graphs.limits.max_bytes
-    assert len(engine._late._pending) <= 1
+    assert len(engine._deferred) <= 1
     if settled is not None:
-        grown = _without_recordings(target, pair.fast) - settled
+        grown = _without_graphs(target, pair.fast) - settled
         assert grown <= _SLACK_BYTES, f"{grown} bytes more than half-way"

@@ -13,11 +13,9 @@ from typing import Any
 import pytest
 import torch
 import transformers
-from engine.conftest import GpuPath
 from tolerances import TOLERANCES, assert_close, assert_no_further_from_truth, relative_error
 
 import bertfast
-from bertfast import weights
 from kernels.emulated_ops import KERNEL_OPS
 
 _TEXTS = [
@@ -57,13 +55,6 @@ def calls(emulated: Any) -> Iterator[_Calls]:
     library._destroy()
 
 
-@pytest.fixture(params=[0, 10_000], ids=["waits", "never waits"])
-def gpu_path(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> GpuPath:
-    path = GpuPath(unwaited_slots=request.param)
-    monkeypatch.setattr(weights, "device_policy", path.policy)
-    return path
-
-
 @pytest.fixture(scope="module")
 def batch(minilm):
     return transformers.AutoTokenizer.from_pretrained(minilm)(_TEXTS, padding=True, return_tensors="pt")
@@ -82,17 +73,17 @@ def _pair(minilm, class_name, dtype=torch.float32):
 @pytest.mark.slow
 @pytest.mark.parametrize("class_name", ["BertModel", "BertForSequenceClassification", "BertForTokenClassification"])
 @torch.no_grad()
-def test_real_weights(class_name, minilm, batch, calls, gpu_path, all_fast):
+def test_real_weights(class_name, minilm, batch, calls, fake_gpu, all_fast):
     """Rows of padding, which a raw model shows, are so ill-conditioned that only the truth can tell who is right."""
     stock, fast = _pair(minilm, class_name)
     expected, truth = stock(**batch)[0], copy.deepcopy(stock).double()(**batch)[0]
     real = batch["attention_mask"].bool() if expected.dim() == 3 else slice(None)
-    for _ in range(3):  # as it is, recorded, replayed
+    for _ in range(3):  # as it is, captured, replayed
         with all_fast(fast):
             actual = fast(**batch)[0]
         assert_no_further_from_truth(actual, expected, truth)
         assert_close(actual[real], expected[real], TOLERANCES[torch.float32].model)
-    assert [recording.replays for recording in gpu_path.recorders[0].made] == [2]
+    assert [graph.replays for graph in fake_gpu.pools[0].captured] == [2]
     used = {name for name, count in calls.counts.items() if count > 0}
     first_only = class_name == "BertForSequenceClassification"
     expected_ops = set(KERNEL_OPS) - (set() if first_only else {"first_token_attention", "gather_first"})
@@ -102,7 +93,7 @@ def test_real_weights(class_name, minilm, batch, calls, gpu_path, all_fast):
 @pytest.mark.slow
 @pytest.mark.parametrize("capability", [75, 80])
 @torch.no_grad()
-def test_half_precision(capability, minilm, batch, calls, gpu_path, emulated):
+def test_half_precision(capability, minilm, batch, calls, fake_gpu, emulated):
     """As far from float32 as stock is in float16, within a factor; both round at other places."""
     emulated.set_compute_capability(capability)
     stock, fast = _pair(minilm, "BertForSequenceClassification", torch.float16)
@@ -114,7 +105,7 @@ def test_half_precision(capability, minilm, batch, calls, gpu_path, emulated):
 
 @pytest.mark.slow
 @torch.no_grad()
-def test_given_embeddings_and_positions(minilm, batch, calls, gpu_path):
+def test_given_embeddings_and_positions(minilm, batch, calls, fake_gpu):
     stock, fast = _pair(minilm, "BertModel")
     columns = batch["input_ids"].shape[1]
     inputs = {
@@ -127,7 +118,7 @@ def test_given_embeddings_and_positions(minilm, batch, calls, gpu_path):
 
 
 @torch.no_grad()
-def test_a_bad_id_is_clamped_and_told(make_config, stock_and_fast, make_batch, calls, gpu_path):
+def test_a_bad_id_is_clamped_and_told(make_config, stock_and_fast, make_batch, calls, fake_gpu):
     pair, batch = stock_and_fast("BertModel", make_config("gelu-1x2x32")), make_batch(make_config("gelu-1x2x32"))
     wrong = {**batch, "input_ids": batch["input_ids"].clone()}
     wrong["input_ids"][1, 1] = 2**40

@@ -8,7 +8,7 @@ from ops.cases import DTYPES, activation_oracle, layer_norm_oracle, randn
 from tolerances import TOLERANCES, relative_error
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from bertfast.devices import device_policy
+from bertfast.backends import CudaBackend
 from bertfast.linear import BlasLinear, MixedLinear, Norm, OneDnnLinear, PortableLinear, select_cpu_linear
 
 _CPU = torch.device("cpu")
@@ -159,8 +159,8 @@ def test_an_unknown_backend_raises(monkeypatch):
         select_cpu_linear(torch.float32)
 
 
-def test_other_devices_get_the_portable_one():
-    assert device_policy(torch.device("cuda"), torch.float32).linear is PortableLinear
+def test_cuda_gets_the_portable_one():
+    assert CudaBackend(torch.device("cuda")).linear(torch.float32) is PortableLinear
 
 
 # Tracing. Weights are captured as constants, as a compiled or exported encoder would.

@@ -35,7 +35,7 @@ class _Encoder(torch.nn.Module):
             for role, shape in parameter_roles(_SPEC).items()
         }
         self.packed = build_weights(_SPEC, parameters)
-        assert self.packed.policy.linear.name == "portable"
+        assert self.packed.backend.linear(torch.float32).name == "portable"
 
     def forward(self, word_ids, position_ids, cu_seqlens, key_lengths):
         # A bound will do for the reference. T itself, a symbol, would be made a constant by the op's `int`.

@@ -1,4 +1,4 @@
-"""Checks of values in a device's memory that nobody waits for: what they find is raised by a later call."""
+"""Checks of values in a device's memory that no call waits for: what they find is raised by a later call."""
 
 from __future__ import annotations
 
@@ -8,27 +8,26 @@ from typing import Any
 
 from torch import Tensor
 
-from bertfast.cuda import copy_to_host
+from bertfast.backends import Backend
 from bertfast.errors import InputRangeError
-from bertfast.ops.embedding_layer_norm import (
-    POSITION_ID_OUT_OF_RANGE,
-    TOKEN_TYPE_ID_OUT_OF_RANGE,
-    WORD_ID_OUT_OF_RANGE,
-)
+from bertfast.ops.id_range import OUT_OF_RANGE_BITS
 from bertfast.ops.unpad_input import PackedCounts
 from bertfast.weights import EncoderSpec
 
 
-class LateChecks:
+class DeferredChecks:
     """Values on their way to the host, and what is to be done about each. Safe to call from several threads."""
 
     def __init__(self) -> None:
         self._pending: list[tuple[Callable[[], list[Any]], Callable[[list[Any]], None]]] = []
         self._lock = threading.Lock()
 
-    def add(self, values: Tensor, check: Callable[[list[Any]], None]) -> None:
+    def __len__(self) -> int:
+        return len(self._pending)
+
+    def add(self, backend: Backend, values: Tensor, check: Callable[[list[Any]], None]) -> None:
         """Have ``check(values.tolist())`` called by the next `run`. values: [n]; they may change afterwards."""
-        pending = (copy_to_host(values), check)
+        pending = (backend.copy_to_host(values), check)
         with self._lock:
             self._pending.append(pending)
 
@@ -46,14 +45,14 @@ class LateChecks:
             check(values)
 
 
-def check_late_ids(bits: int, spec: EncoderSpec) -> None:
-    """Raises InputRangeError for the tables that ids of an earlier call were outside of."""
-    tables = (
-        (WORD_ID_OUT_OF_RANGE, "input_ids", spec.vocab_size),
-        (TOKEN_TYPE_ID_OUT_OF_RANGE, "token_type_ids", spec.num_token_types),
-        (POSITION_ID_OUT_OF_RANGE, "position_ids", spec.max_positions),
-    )
-    wrong = [f"{name} outside of 0 to {rows - 1}" for bit, name, rows in tables if bits & bit]
+def check_earlier_ids(bits: int, spec: EncoderSpec) -> None:
+    """Raises InputRangeError for the tables that ids of an earlier call were outside of. bits: of `id_range`."""
+    rows = {
+        "input_ids": spec.vocab_size,
+        "token_type_ids": spec.num_token_types,
+        "position_ids": spec.max_positions,
+    }
+    wrong = [f"{name} outside of 0 to {rows[name] - 1}" for name, bit in OUT_OF_RANGE_BITS.items() if bits & bit]
     if wrong:
         raise InputRangeError(
             f"an earlier call of this model was given {', '.join(wrong)}, and its outputs are meaningless; "
@@ -61,9 +60,9 @@ def check_late_ids(bits: int, spec: EncoderSpec) -> None:
         )
 
 
-def check_late_counts(counts: PackedCounts, spec: EncoderSpec) -> None:
+def check_earlier_counts(counts: PackedCounts, spec: EncoderSpec) -> None:
     """Raises InputRangeError for what was wrong with the ids or the mask of an earlier call."""
-    check_late_ids(counts.out_of_range, spec)
+    check_earlier_ids(counts.out_of_range, spec)
     if counts.fewest_keys == 0:
         raise InputRangeError(
             "an earlier call of this model was given an attention_mask with a row without any attended token, and its "

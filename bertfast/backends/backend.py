@@ -1,0 +1,63 @@
+"""What the engine asks of a kind of device."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from bertfast.linear import Linear
+
+
+class CapturedGraph(Protocol):
+    """Launches that can be repeated."""
+
+    @property
+    def num_bytes(self) -> int:
+        """Device memory that it keeps."""
+
+    def replay(self) -> Tensor:
+        """Run them again, on the current stream; the result lies where the first one did."""
+
+
+class GraphPool(Protocol):
+    """Captures graphs that share their memory."""
+
+    def capture(self, run: Callable[[], Tensor]) -> CapturedGraph:
+        """The launches of ``run()``. Raises RuntimeError if it does what a graph cannot hold, or memory is short."""
+
+    def exclusive(self) -> AbstractContextManager[None]:
+        """Inside, no other thread and no other stream replays a graph of this pool."""
+
+
+class Backend(Protocol):
+    """How encoders are run on a device."""
+
+    #: Rows of one step of the feed-forward network, whose activations stay in a cache; None for all.
+    feed_forward_rows: int | None
+    #: Masks and ids lie in the device's memory, and to read a value from there means to wait for the device.
+    packs_on_device: bool
+
+    def linear(self, dtype: torch.dtype) -> type[Linear]:
+        """Who multiplies matrices of this dtype."""
+
+    def memory_bound_rows(self, dtype: torch.dtype) -> int:
+        """Up to so many rows a dense layer takes as long as reading its weight: padding costs nothing there."""
+
+    def unserved(self, dtype: torch.dtype, hidden_size: int, head_size: int) -> str | None:
+        """Why models of this kind are not run on the device, or None if they are."""
+
+    def is_capturing(self) -> bool:
+        """Whether the caller captures a graph of its own: nothing may wait for the device then."""
+
+    def copy_to_host(self, values: Tensor) -> Callable[[], list[Any]]:
+        """Start copying ``values`` to the host; the function that is returned waits for them. values: [n]."""
+
+    def math_mode(self) -> tuple[object, ...]:
+        """The settings of torch that choose how matrices are multiplied: a captured graph holds for one of them."""
+
+    def make_graph_pool(self) -> GraphPool | None:
+        """A pool for graphs of a model's launches; None where launches cost nothing."""

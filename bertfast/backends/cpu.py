@@ -1,0 +1,42 @@
+"""The CPU: values can be read at any time, and launches are calls."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from bertfast.linear import Linear, select_cpu_linear
+
+
+class CpuBackend:
+    """See `Backend`."""
+
+    # 1024 rows of [rows, I] float32 are 12 MB in BERT-base: what a core's share of the last cache holds.
+    feed_forward_rows: int | None = 1024
+    packs_on_device = False
+
+    def linear(self, dtype: torch.dtype) -> type[Linear]:
+        """Raises ValueError for a bad ``BERTFAST_CPU_LINEAR``."""
+        return select_cpu_linear(dtype)
+
+    def memory_bound_rows(self, dtype: torch.dtype) -> int:
+        return 0
+
+    def unserved(self, dtype: torch.dtype, hidden_size: int, head_size: int) -> str | None:
+        return None
+
+    def is_capturing(self) -> bool:
+        return False
+
+    def copy_to_host(self, values: Tensor) -> Callable[[], list[Any]]:
+        copied = values.tolist()
+        return lambda: copied
+
+    def math_mode(self) -> tuple[object, ...]:
+        return ()
+
+    def make_graph_pool(self) -> None:
+        return None

@@ -1,0 +1,139 @@
+"""CUDA: what waits for the device, and graphs of launches."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from bertfast import extension
+from bertfast.linear import Linear, PortableLinear
+
+# Of the kernels: csrc/kernels/limits.h.
+MAX_HEAD_SIZE = 256
+MAX_HIDDEN_SIZE = 8192
+_KERNEL_DTYPES = (torch.float32, torch.float16, torch.bfloat16)
+# An H100 computes 990 TFLOP/s in 16 bits and 67 in float32 while it reads 3.35 TB/s (its data sheet): a weight that is
+# read once serves 295 rows in 16 bits, and 40 in float32.
+_MEMORY_BOUND_ROWS = {torch.float16: 256, torch.bfloat16: 256, torch.float32: 32}
+# torch captures one graph at a time in a process.
+_capturing = threading.Lock()
+
+
+class CudaBackend:
+    """See `Backend`."""
+
+    feed_forward_rows: int | None = None
+    packs_on_device = True
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+
+    def linear(self, dtype: torch.dtype) -> type[Linear]:
+        return PortableLinear
+
+    def memory_bound_rows(self, dtype: torch.dtype) -> int:
+        return _MEMORY_BOUND_ROWS[dtype]
+
+    def unserved(self, dtype: torch.dtype, hidden_size: int, head_size: int) -> str | None:
+        if dtype not in _KERNEL_DTYPES:
+            return f"{dtype} on {self._device}: the kernels compute in float32, float16 and bfloat16"
+        if hidden_size > MAX_HIDDEN_SIZE or head_size > MAX_HEAD_SIZE:
+            return (
+                f"hidden size {hidden_size} and head size {head_size} on {self._device}: the kernels take "
+                f"{MAX_HIDDEN_SIZE} and {MAX_HEAD_SIZE} at most"
+            )
+        capability = torch.cuda.get_device_capability(self._device)
+        if dtype == torch.bfloat16 and capability < (8, 0):
+            name = torch.cuda.get_device_name(self._device)
+            return f"{dtype} on {name}: it takes compute capability 8.0, this is {capability}; use float16"
+        return extension.why_not_on(capability)
+
+    def is_capturing(self) -> bool:
+        with torch.cuda.device(self._device):
+            return torch.cuda.is_current_stream_capturing()
+
+    def copy_to_host(self, values: Tensor) -> Callable[[], list[Any]]:
+        host = torch.empty(values.shape, dtype=values.dtype, pin_memory=True)
+        host.copy_(values, non_blocking=True)
+        event = torch.cuda.Event()
+        event.record(torch.cuda.current_stream(self._device))
+
+        def wait() -> list[Any]:
+            event.synchronize()
+            return host.tolist()
+
+        return wait
+
+    def math_mode(self) -> tuple[object, ...]:
+        matmul = torch.backends.cuda.matmul
+        return (
+            torch.backends.fp32_precision,  # type: ignore[attr-defined]
+            matmul.fp32_precision,
+            matmul.allow_fp16_accumulation,
+            matmul.allow_fp16_reduced_precision_reduction,
+            matmul.allow_bf16_reduced_precision_reduction,
+            torch.are_deterministic_algorithms_enabled(),
+            torch.backends.cuda.preferred_blas_library(),
+        )
+
+    def make_graph_pool(self) -> CudaGraphPool:
+        return CudaGraphPool(self._device)
+
+
+@dataclass(frozen=True)
+class _CudaGraph:
+    graph: torch.cuda.CUDAGraph
+    result: Tensor
+    num_bytes: int
+
+    def replay(self) -> Tensor:
+        self.graph.replay()
+        return self.result
+
+
+class CudaGraphPool:
+    """See `GraphPool`. The graphs use one memory, and so may not run side by side."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._pool = torch.cuda.graph_pool_handle()
+        # Memory of the pool goes from one graph to the next only on one stream.
+        self._stream = torch.cuda.Stream(device)
+        self._lock = threading.RLock()
+        self._done = torch.cuda.Event()
+
+    @contextmanager
+    def exclusive(self) -> Iterator[None]:
+        with self._lock:
+            stream = torch.cuda.current_stream(self._device)
+            stream.wait_event(self._done)
+            try:
+                yield
+            finally:
+                self._done.record(stream)
+
+    def capture(self, run: Callable[[], Tensor]) -> _CudaGraph:
+        current = torch.cuda.current_stream(self._device)
+        with _capturing, torch.cuda.device(self._device):
+            self._stream.wait_stream(current)
+            with torch.cuda.stream(self._stream):
+                # Libraries allocate their workspaces and load their kernels in a first run.
+                run()
+            before = self.num_bytes()
+            graph = torch.cuda.CUDAGraph()
+            # Other threads may launch and allocate meanwhile.
+            with torch.cuda.graph(graph, pool=self._pool, stream=self._stream, capture_error_mode="thread_local"):
+                result = run()
+            current.wait_stream(self._stream)
+            return _CudaGraph(graph, result, max(0, self.num_bytes() - before))
+
+    def num_bytes(self) -> int:
+        """Device memory of the pool."""
+        segments = torch.cuda.memory_snapshot(include_traces=False)
+        return sum(s["total_size"] for s in segments if tuple(s["segment_pool_id"]) == tuple(self._pool))

@@ -1,0 +1,110 @@
+"""A stand-in for a GPU: the engine takes a GPU's way, the CPU computes, and what is captured is run again."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from bertfast import guard, weights
+from bertfast.linear import Linear, PortableLinear
+
+
+@dataclass
+class FakeGraph:
+    """Replays by running again, into the memory of the first result."""
+
+    run: Callable[[], Tensor]
+    result: Tensor
+    num_bytes: int
+    replays: int = 0
+
+    def replay(self) -> Tensor:
+        self.replays += 1
+        return self.result.copy_(self.run())
+
+
+@dataclass
+class FakeGraphPool:
+    """graph_bytes: of each graph. fails: what capturing one raises. captured: those that were made."""
+
+    graph_bytes: int = 1000
+    fails: Exception | None = None
+    captured: list[FakeGraph] = field(default_factory=list)
+    inside: int = 0
+    _lock: threading.RLock = field(default_factory=threading.RLock)
+
+    def capture(self, run: Callable[[], Tensor]) -> FakeGraph:
+        assert self.inside > 0, "captured while another thread may replay"
+        run()  # as CUDA's pool does, to warm up
+        if self.fails is not None:
+            raise self.fails
+        self.captured.append(FakeGraph(run, run(), self.graph_bytes))
+        return self.captured[-1]
+
+    def num_bytes(self) -> int:
+        return sum(graph.num_bytes for graph in self.captured)
+
+    @contextmanager
+    def exclusive(self) -> Iterator[None]:
+        with self._lock:
+            self.inside += 1
+            assert self.inside == 1, "two replays at once"
+            try:
+                yield
+            finally:
+                self.inside -= 1
+
+
+@dataclass
+class FakeGpu:
+    """A `Backend` whose device is the CPU. Reading a value costs nothing, so what must not wait is asserted.
+
+    rows: its memory-bound rows. capturing: whether the caller captures a graph. pools: of each model, in order.
+    """
+
+    rows: int = 0
+    capturing: bool = False
+    pools: list[FakeGraphPool] = field(default_factory=list)
+    feed_forward_rows: int | None = None
+    packs_on_device: bool = True
+
+    def linear(self, dtype: torch.dtype) -> type[Linear]:
+        return PortableLinear
+
+    def memory_bound_rows(self, dtype: torch.dtype) -> int:
+        return self.rows
+
+    def unserved(self, dtype: torch.dtype, hidden_size: int, head_size: int) -> str | None:
+        return None
+
+    def is_capturing(self) -> bool:
+        return self.capturing
+
+    def copy_to_host(self, values: Tensor) -> Callable[[], list[Any]]:
+        copied = values.clone()
+
+        def wait() -> list[Any]:
+            assert not self.capturing, "waits inside of the caller's graph"
+            return copied.tolist()
+
+        return wait
+
+    def math_mode(self) -> tuple[object, ...]:
+        return ()
+
+    def make_graph_pool(self) -> FakeGraphPool:
+        self.pools.append(FakeGraphPool())
+        return self.pools[-1]
+
+    def serve(self, monkeypatch: pytest.MonkeyPatch) -> FakeGpu:
+        """Models that are prepared from now on, until the test ends, run on it."""
+        for module in (guard, weights):
+            monkeypatch.setattr(module, "find_backend", lambda device: self)
+        return self
