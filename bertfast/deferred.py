@@ -34,15 +34,16 @@ class DeferredChecks:
     def run(self) -> None:
         """Wait for the values that were added, which come early in a forward, and check them.
 
-        Raises what the first check raises; the others are not checked again.
+        Raises what a check raises; those after it are left to the next `run`.
         """
-        if not self._pending:
-            return
-        with self._lock:
-            pending, self._pending = self._pending, []
-        found = [(check, values()) for values, check in pending]
-        for check, values in found:
-            check(values)
+        while self._pending:
+            with self._lock:
+                if not self._pending:
+                    return
+                values, check = self._pending[0]
+                found = values()
+                del self._pending[0]
+            check(found)
 
 
 def check_earlier_ids(bits: int, spec: EncoderSpec) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -19,6 +19,8 @@ from bertfast.backends.backend import CapturedGraph, GraphPool
 from bertfast.reporting import logger
 
 _FEWEST_ROWS = 16
+# A capture may fail once because of what other threads do meanwhile.
+_MOST_FAILURES = 3
 # Steps of the sizes that cost little when they are too large: idle blocks.
 _SEQUENCES_STEP = 4
 _LENGTHS = (64, 128, 256, 512)
@@ -56,21 +58,31 @@ class Bucket(NamedTuple):
         return cls(rows, sequences, longest)
 
     @classmethod
-    def up_to(cls, batch_size: int, max_length: int, max_rows: int) -> Iterator[Bucket]:
-        """Every bucket that a batch up to this size can be in, once, the smallest first.
+    def up_to(cls, batch_size: int, max_length: int, max_rows: int) -> list[Bucket]:
+        """Every bucket that a batch up to this size can be in, the smallest first.
 
         batch_size: the most sequences; max_length: the longest of them; max_rows: larger batches have no bucket.
         """
-        met = set()
-        row_sizes = sorted({cls.of(n, 1, 1).num_rows for n in range(1, max_rows + 1)})
-        for fewest, most in zip([0, *row_sizes], row_sizes, strict=False):
-            for count in range(1, batch_size + 1):
-                for longest in range(1, max_length + 1):
-                    rows = min(most, count * longest, max_rows)
-                    bucket = cls.of(rows, count, longest)
-                    if rows > fewest and rows >= longest + count - 1 and bucket not in met:
-                        met.add(bucket)
-                        yield bucket
+        counts = _ranges(min(batch_size, max_rows), lambda n: cls.of(1, n, 1).num_sequences)
+        lengths = _ranges(min(max_length, max_rows), lambda n: cls.of(1, 1, n).max_seqlen)
+        sizes = _ranges(max_rows, lambda n: cls.of(n, 1, 1).num_rows)
+        return [
+            cls(rows, sequences, longest)
+            for rows, (fewest, most) in sizes.items()
+            for sequences, (count, largest_count) in counts.items()
+            for longest, (length, largest_length) in lengths.items()
+            # From sequences of one row, but for the longest, to sequences that are all as long.
+            if length + count - 1 <= most and fewest <= largest_count * largest_length
+        ]
+
+
+def _ranges(largest: int, size_of: Callable[[int], int]) -> dict[int, tuple[int, int]]:
+    """The numbers from 1 to ``largest`` by what ``size_of`` makes of them: the first and the last of each."""
+    ranges: dict[int, tuple[int, int]] = {}
+    for n in range(1, largest + 1):
+        first, _ = ranges.setdefault(size_of(n), (n, n))
+        ranges[size_of(n)] = first, n
+    return ranges
 
 
 class GraphCache:
@@ -83,10 +95,10 @@ class GraphCache:
     def __init__(self, pool: GraphPool, limits: GraphLimits) -> None:
         self.pool, self.limits = pool, limits
         self.num_captured = 0
+        self._failures = 0
         self._graphs: OrderedDict[Hashable, CapturedGraph] = OrderedDict()
         # Keys without a graph, and whether they may get one.
         self._met: OrderedDict[Hashable, bool] = OrderedDict()
-        self._failed = False
         self._lock = threading.RLock()
 
     def __len__(self) -> int:
@@ -95,8 +107,11 @@ class GraphCache:
     @property
     def num_bytes(self) -> int:
         """Device memory that the graphs keep."""
-        with self._lock:
-            return sum(graph.num_bytes for graph in self._graphs.values())
+        return self.pool.num_bytes()
+
+    @property
+    def _gave_up(self) -> bool:
+        return self._failures >= _MOST_FAILURES
 
     def run(self, key: Hashable, run: Callable[[], Tensor]) -> Tensor:
         """The result of ``run()``, replayed if it was captured under ``key``.
@@ -110,7 +125,7 @@ class GraphCache:
     def capture(self, key: Hashable, run: Callable[[], Tensor]) -> bool:
         """Capture ``run()`` now; returns whether a graph was made and kept. The caller holds ``pool.exclusive()``."""
         with self._lock:
-            if key in self._graphs or self._failed or not self._met.get(key, True):
+            if key in self._graphs or self._gave_up or not self._met.get(key, True):
                 return False
             self._capture(key, run)
             return key in self._graphs
@@ -120,7 +135,7 @@ class GraphCache:
             if key in self._graphs:
                 self._graphs.move_to_end(key)
                 return self._graphs[key]
-            if not self._failed and self._met.get(key, False):
+            if not self._gave_up and self._met.get(key, False):
                 return self._capture(key, run)
             if key not in self._met:
                 self._note(key, True)
@@ -138,16 +153,20 @@ class GraphCache:
             with torch.inference_mode(False), torch.no_grad():
                 graph = self.pool.capture(run)
         except RuntimeError as error:
-            # The launches themselves still work. A capture that failed once would fail, and cost, again.
-            self._failed = True
-            logger.warning("bertfast: CUDA graphs are off for this model, capturing one failed: %s", error)
+            # The launches themselves still work.
+            self._failures += 1
+            level = "are off for this model" if self._gave_up else "could not be captured"
+            logger.warning("bertfast: CUDA graphs %s: %s", level, error)
             return None
         self.num_captured += 1
-        if graph.num_bytes > self.limits.max_bytes:
-            self._note(key, False)
+        if self.num_bytes > self.limits.max_bytes:
+            # Memory of dropped graphs goes back only with the pool.
+            self._note(key, bool(self._graphs))
+            self._graphs.clear()
+            self.pool.reset()
             return graph
         self._met.pop(key, None)
         self._graphs[key] = graph
-        while len(self._graphs) > self.limits.max_graphs or self.num_bytes > self.limits.max_bytes:
+        if len(self._graphs) > self.limits.max_graphs:
             self._graphs.popitem(last=False)
         return graph

@@ -26,6 +26,7 @@ class LayerRunner:
         self.graphs = GraphCache(pool, limits)
         self._weights = weights
         self._inputs: _Inputs | None = None
+        self._busy = False
 
     def takes(self, num_rows: int) -> bool:
         """Whether a batch of so many rows is small enough."""
@@ -35,12 +36,19 @@ class LayerRunner:
         """As `run_layers`. x: [T, H]. replays: False issues every launch again."""
         bucket = Bucket.of(len(x), len(sequences), sequences.max_seqlen)
         with self.graphs.pool.exclusive():
-            inputs = self._allocated().of(bucket)
-            inputs.fill(x, sequences)
-            launches = inputs.launches(self._weights, bucket, first_token_only)
-            rows = self.graphs.run(self._key(bucket, first_token_only), launches) if replays else launches()
-            # The next replay writes over these.
-            return rows[: len(sequences) if first_token_only else len(x)].clone()
+            if self._busy:
+                # A signal handler that calls the model in the middle of a call of the same thread.
+                return run_layers(self._weights, x, sequences, first_token_only)
+            self._busy = True
+            try:
+                inputs = self._allocated().of(bucket)
+                inputs.fill(x, sequences)
+                launches = inputs.launches(self._weights, bucket, first_token_only)
+                rows = self.graphs.run(self._key(bucket, first_token_only), launches) if replays else launches()
+                # The next replay writes over these.
+                return rows[: len(sequences) if first_token_only else len(x)].clone()
+            finally:
+                self._busy = False
 
     def capture(self, bucket: Bucket, first_token_only: bool) -> bool:
         """Capture the launches of a bucket, unless they are; returns whether a graph was made and kept."""
@@ -56,7 +64,9 @@ class LayerRunner:
     def _allocated(self) -> _Inputs:
         if self._inputs is None:
             self._inputs = _Inputs.allocate(self._weights, self.graphs.limits.max_rows)
-        return self._inputs
+        inputs = self._inputs
+        self._weights.backend.use_on_current_stream(inputs.x, inputs.cu_seqlens, inputs.key_lengths, inputs.first_rows)
+        return inputs
 
 
 @dataclass(frozen=True)

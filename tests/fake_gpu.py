@@ -22,7 +22,6 @@ class FakeGraph:
 
     run: Callable[[], Tensor]
     result: Tensor
-    num_bytes: int
     replays: int = 0
 
     def replay(self) -> Tensor:
@@ -32,11 +31,13 @@ class FakeGraph:
 
 @dataclass
 class FakeGraphPool:
-    """graph_bytes: of each graph. fails: what capturing one raises. captured: those that were made."""
+    """graph_bytes: of each graph. fails: what capturing one raises. captured: those that were made; held: of this
+    pool."""
 
     graph_bytes: int = 1000
     fails: Exception | None = None
     captured: list[FakeGraph] = field(default_factory=list)
+    held: int = 0
     inside: int = 0
     _lock: threading.RLock = field(default_factory=threading.RLock)
 
@@ -45,17 +46,21 @@ class FakeGraphPool:
         run()  # as CUDA's pool does, to warm up
         if self.fails is not None:
             raise self.fails
-        self.captured.append(FakeGraph(run, run(), self.graph_bytes))
+        self.captured.append(FakeGraph(run, run()))
+        self.held += 1
         return self.captured[-1]
 
     def num_bytes(self) -> int:
-        return sum(graph.num_bytes for graph in self.captured)
+        return self.graph_bytes * self.held
+
+    def reset(self) -> None:
+        self.held = 0
 
     @contextmanager
     def exclusive(self) -> Iterator[None]:
+        # As CUDA's, it lets its own thread in again.
         with self._lock:
             self.inside += 1
-            assert self.inside == 1, "two replays at once"
             try:
                 yield
             finally:
@@ -95,6 +100,9 @@ class FakeGpu:
             return copied.tolist()
 
         return wait
+
+    def use_on_current_stream(self, *tensors: Tensor) -> None:
+        pass
 
     def math_mode(self) -> tuple[object, ...]:
         return ()

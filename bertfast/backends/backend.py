@@ -15,10 +15,6 @@ from bertfast.linear import Linear
 class CapturedGraph(Protocol):
     """Launches that can be repeated."""
 
-    @property
-    def num_bytes(self) -> int:
-        """Device memory that it keeps."""
-
     def replay(self) -> Tensor:
         """Run them again, on the current stream; the result lies where the first one did."""
 
@@ -31,6 +27,12 @@ class GraphPool(Protocol):
 
     def exclusive(self) -> AbstractContextManager[None]:
         """Inside, no other thread and no other stream replays a graph of this pool."""
+
+    def num_bytes(self) -> int:
+        """Device memory of the pool: graphs that are dropped leave theirs to later ones."""
+
+    def reset(self) -> None:
+        """Start a new pool; the memory of the old one goes back with the last of its graphs."""
 
 
 class Backend(Protocol):
@@ -55,6 +57,9 @@ class Backend(Protocol):
 
     def copy_to_host(self, values: Tensor) -> Callable[[], list[Any]]:
         """Start copying ``values`` to the host; the function that is returned waits for them. values: [n]."""
+
+    def use_on_current_stream(self, *tensors: Tensor) -> None:
+        """Keep their memory, once it is given back, until what the current stream does with it is done."""
 
     def math_mode(self) -> tuple[object, ...]:
         """The settings of torch that choose how matrices are multiplied: a captured graph holds for one of them."""

@@ -35,6 +35,9 @@ class CpuBackend:
         copied = values.tolist()
         return lambda: copied
 
+    def use_on_current_stream(self, *tensors: Tensor) -> None:
+        pass
+
     def math_mode(self) -> tuple[object, ...]:
         return ()
 

@@ -70,6 +70,11 @@ class CudaBackend:
 
         return wait
 
+    def use_on_current_stream(self, *tensors: Tensor) -> None:
+        stream = torch.cuda.current_stream(self._device)
+        for tensor in tensors:
+            tensor.record_stream(stream)
+
     def math_mode(self) -> tuple[object, ...]:
         matmul = torch.backends.cuda.matmul
         return (
@@ -78,6 +83,9 @@ class CudaBackend:
             matmul.allow_fp16_accumulation,
             matmul.allow_fp16_reduced_precision_reduction,
             matmul.allow_bf16_reduced_precision_reduction,
+            # Later versions of torch have more to choose.
+            getattr(matmul, "allow_fp16_reduced_precision_reduction_split_k", None),
+            getattr(matmul, "allow_bf16_reduced_precision_reduction_split_k", None),
             torch.are_deterministic_algorithms_enabled(),
             torch.backends.cuda.preferred_blas_library(),
         )
@@ -90,7 +98,6 @@ class CudaBackend:
 class _CudaGraph:
     graph: torch.cuda.CUDAGraph
     result: Tensor
-    num_bytes: int
 
     def replay(self) -> Tensor:
         self.graph.replay()
@@ -103,8 +110,9 @@ class CudaGraphPool:
     def __init__(self, device: torch.device) -> None:
         self._device = device
         self._pool = torch.cuda.graph_pool_handle()
-        # Memory of the pool goes from one graph to the next only on one stream.
-        self._stream = torch.cuda.Stream(device)
+        # Memory of the pool goes from one graph to the next only on one stream. What libraries allocate on it, once,
+        # while the first graph is captured, is the pool's, too: so the runs before it are on another stream.
+        self._stream, self._warm_up_stream = torch.cuda.Stream(device), torch.cuda.Stream(device)
         self._lock = threading.RLock()
         self._done = torch.cuda.Event()
 
@@ -121,19 +129,21 @@ class CudaGraphPool:
     def capture(self, run: Callable[[], Tensor]) -> _CudaGraph:
         current = torch.cuda.current_stream(self._device)
         with _capturing, torch.cuda.device(self._device):
-            self._stream.wait_stream(current)
-            with torch.cuda.stream(self._stream):
-                # Libraries allocate their workspaces and load their kernels in a first run.
+            self._warm_up_stream.wait_stream(current)
+            with torch.cuda.stream(self._warm_up_stream):
+                # Libraries load their kernels in a first run, which no graph can hold.
                 run()
-            before = self.num_bytes()
+            self._stream.wait_stream(self._warm_up_stream)
             graph = torch.cuda.CUDAGraph()
-            # Other threads may launch and allocate meanwhile.
+            # Waits for the device. Other threads may launch and allocate meanwhile.
             with torch.cuda.graph(graph, pool=self._pool, stream=self._stream, capture_error_mode="thread_local"):
                 result = run()
             current.wait_stream(self._stream)
-            return _CudaGraph(graph, result, max(0, self.num_bytes() - before))
+            return _CudaGraph(graph, result)
+
+    def reset(self) -> None:
+        self._pool = torch.cuda.graph_pool_handle()
 
     def num_bytes(self) -> int:
-        """Device memory of the pool."""
         segments = torch.cuda.memory_snapshot(include_traces=False)
         return sum(s["total_size"] for s in segments if tuple(s["segment_pool_id"]) == tuple(self._pool))

@@ -8,10 +8,12 @@ import torch
 from torch import nn
 
 from bertfast.engine import Engine
+from bertfast.errors import FallbackError
 from bertfast.graphs import Bucket, GraphLimits
 from bertfast.models.accelerate import encoders_of, root_of
 from bertfast.models.bert import POOLED_HEADS, reading
 from bertfast.options import Reads
+from bertfast.reporting import FAST
 
 
 def warmup(model: Any, batch_size: int = 1, max_length: int = 128) -> int:
@@ -20,7 +22,7 @@ def warmup(model: Any, batch_size: int = 1, max_length: int = 128) -> int:
     model: what `accelerate` takes, or a class of bertfast's own; batch_size: texts; max_length: tokens of the longest.
     Later batches up to that size capture nothing any more, unless the limits of `GraphLimits` do not hold them all,
     which is logged. Returns the number of graphs captured. Raises ValueError for sizes that the model does not take,
-    and UnsupportedModelError if it holds no accelerated encoder.
+    FallbackError if the model runs stock transformers, and UnsupportedModelError if it holds no accelerated encoder.
     """
     root = root_of(model)
     return sum(_warm_up(encoder, _reads(root, encoder), batch_size, max_length) for encoder in encoders_of(root))
@@ -34,14 +36,17 @@ def _reads(root: nn.Module, encoder: nn.Module) -> Reads:
 
 def _warm_up(encoder: Any, reads: Reads, batch_size: int, max_length: int) -> int:
     limit = encoder.config.max_position_embeddings
-    if batch_size < 1:
-        raise ValueError(f"batch_size: expected at least 1, got {batch_size}")
-    if not 1 <= max_length <= limit:
-        raise ValueError(f"max_length: expected 1 to {limit}, got {max_length}")
+    if not isinstance(batch_size, int) or batch_size < 1:
+        raise ValueError(f"batch_size: expected a whole number of at least 1, got {batch_size!r}")
+    if not isinstance(max_length, int) or not 1 <= max_length <= limit:
+        raise ValueError(f"max_length: expected a whole number of 1 to {limit}, got {max_length!r}")
     with torch.no_grad(), reading(encoder, reads):
         # Any token but padding will do.
         token = 0 if encoder.config.pad_token_id else 1
         encoder(input_ids=torch.full((1, max_length), token, device=encoder.device))
     engine = Engine.of(encoder)
-    first_token_only = engine.last is not None and engine.last.first_token_only
-    return engine.capture(Bucket.up_to(batch_size, max_length, GraphLimits().max_rows), first_token_only)
+    call = engine.last
+    assert call is not None
+    if call.path != FAST:
+        raise FallbackError(f"warmup: {type(encoder).__name__} runs stock transformers ({call.reason})")
+    return engine.capture(Bucket.up_to(batch_size, max_length, GraphLimits().max_rows), call.first_token_only)

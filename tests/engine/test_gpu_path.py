@@ -8,10 +8,10 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import torch
 from parity.heads import CLASSES, call_inputs
-from tolerances import TOLERANCES, assert_gradients_close, assert_same_output
+from tolerances import TOLERANCES, assert_close, assert_gradients_close, assert_same_output
 
 import bertfast
-from bertfast import InputRangeError
+from bertfast import InputRangeError, encoder
 from bertfast.engine import Engine
 
 _SIDES = ["right", "left", "holed"]
@@ -330,6 +330,50 @@ def test_a_question_is_told_nothing_of_earlier_calls(make_config, make_gpu, stoc
         pair.fast(**batch)
 
 
+def test_a_warm_up_of_what_runs_stock_is_refused(make_config, stock_and_fast):
+    fast = stock_and_fast("BertModel", make_config("gelu-1x2x32")).fast.train()
+    with pytest.raises(bertfast.FallbackError, match=r"warmup: BertModel runs stock transformers \(training mode"):
+        bertfast.warmup(fast, max_length=8)
+
+
+@torch.no_grad()
+def test_a_call_in_the_middle_of_a_call(make_config, make_gpu, stock_and_fast, make_batch, monkeypatch):
+    """As a signal handler makes one: it may not touch what the interrupted call has put in."""
+    make_gpu()
+    config = make_config("gelu_new-2x2x64")
+    pair = stock_and_fast("BertModel", config)
+    outer, inner = make_batch(config, (9, 4), seed=1), make_batch(config, (8, 5), seed=2)
+    expected = [pair.fast(**batch).last_hidden_state for batch in (outer, inner)]
+    seen = []
+    run_layer = encoder.run_layer
+
+    def interrupted(*arguments):
+        if not seen:
+            seen.append(None)
+            seen[0] = pair.fast(**inner).last_hidden_state
+        return run_layer(*arguments)
+
+    monkeypatch.setattr(encoder, "run_layer", interrupted)
+    assert torch.equal(pair.fast(**outer).last_hidden_state, expected[0])
+    assert_close(seen[0], expected[1], pair.bound)
+
+
+def test_checks_after_one_that_raises_are_not_lost(make_config, make_gpu, stock_and_fast, make_batch):
+    make_gpu(rows=10_000)
+    config = make_config("relu-3x3x5")
+    fast, batch = stock_and_fast("BertModel", config).fast, make_batch(config)
+    checks = Engine.of(fast)._deferred
+    for value in (-1, 97):
+        fast(**_bad(batch, "input_ids", value))
+        checks, Engine.of(fast)._deferred = Engine.of(fast)._deferred, checks.__class__()
+    both = checks._pending + Engine.of(fast)._deferred._pending
+    Engine.of(fast)._deferred._pending = both
+    for _ in both:
+        with pytest.raises(InputRangeError):
+            fast(**batch)
+    fast(**batch)
+
+
 def test_a_warm_up_on_a_cpu_prepares_the_weights(make_config, stock_and_fast):
     fast = stock_and_fast("BertModel", make_config("gelu-1x2x32")).fast
     assert bertfast.warmup(fast, batch_size=2, max_length=8) == 0
@@ -338,7 +382,12 @@ def test_a_warm_up_on_a_cpu_prepares_the_weights(make_config, stock_and_fast):
 
 @pytest.mark.parametrize(
     ("sizes", "message"),
-    [((0, 8), "batch_size: expected at least 1, got 0"), ((1, 65), "max_length: expected 1 to 64, got 65")],
+    [
+        ((0, 8), "batch_size: expected a whole number of at least 1, got 0"),
+        ((1.5, 8), "batch_size: .* got 1.5"),
+        ((1, 65), "max_length: expected a whole number of 1 to 64, got 65"),
+        ((1, "8"), "max_length: .* got '8'"),
+    ],
 )
 def test_a_warm_up_refuses_sizes(sizes, message, make_config, stock_and_fast):
     with pytest.raises(ValueError, match=message):
