@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from bertfast.ops._library import check_dtype, check_shape, register
-from bertfast.ops.varlen_attention import check_scale, check_varlen, equal_length_runs
+from bertfast.ops.packed_layout import check_scale, check_varlen, equal_length_runs
 
 
 def first_token_attention(

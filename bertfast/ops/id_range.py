@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 WORD_ID_OUT_OF_RANGE = 1
@@ -18,4 +19,11 @@ OUT_OF_RANGE_BITS = {
 
 def is_out_of_range(ids: Tensor, num_rows: int) -> bool:
     """Whether any of the ids is no row of a table of ``num_rows``."""
+    ids = comparable(ids, num_rows)
     return bool(((ids < 0) | (ids >= num_rows)).any())
+
+
+def comparable(ids: Tensor, number: int) -> Tensor:
+    """The ids, in int64 where their own dtype does not hold ``number``: PyTorch would wrap it around."""
+    limits = torch.iinfo(ids.dtype)
+    return ids if limits.min <= number <= limits.max else ids.to(torch.int64)

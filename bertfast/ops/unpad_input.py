@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from bertfast.ops._library import check_dtype, check_shape, register
-from bertfast.ops.id_range import OUT_OF_RANGE_BITS, is_out_of_range
+from bertfast.ops.id_range import OUT_OF_RANGE_BITS, comparable, is_out_of_range
 
 MASK_DTYPES = (
     torch.bool,
@@ -128,8 +128,8 @@ def computed_positions(attended: Tensor, input_ids: Tensor | None, pad_token_id:
     """Which positions are computed: bool, by the rule of `unpad_input`."""
     if input_ids is None or pad_token_id is None:
         return torch.ones_like(attended)
-    computed = attended | (input_ids != pad_token_id)
-    computed[:, 0] = True
+    computed = attended | (comparable(input_ids, pad_token_id) != pad_token_id)
+    computed[:, :1] = True
     return computed
 
 

@@ -54,6 +54,18 @@ def test_sizes(emulated, batch_size, padded_len):
         _check(emulated, mask, {**ids, "input_ids": None})
 
 
+@pytest.mark.parametrize("columns", [0, 4])
+def test_an_empty_batch(emulated, columns):
+    for pad_token_id in (None, 0):
+        _check(emulated, torch.ones(0, columns), _ids(0, columns), pad_token_id=pad_token_id)
+
+
+def test_int32_ids_beside_larger_numbers(emulated):
+    tables = dict.fromkeys(_TABLES, 2**32)
+    for pad_token_id in (2**32, 2**32 + 5, -(2**32)):
+        _check(emulated, torch.zeros(3, 40), _ids(3, 40, torch.int32), **tables, pad_token_id=pad_token_id)
+
+
 @pytest.mark.parametrize("batch_size", [511, 512, 513, 1100])
 def test_more_sequences_than_threads(emulated, batch_size):
     for mask in _masks(batch_size, 3).values():

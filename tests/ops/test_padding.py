@@ -66,8 +66,16 @@ def test_any_batch(batch, pad_token_id):
     assert [part.dtype for part in result] == [torch.int64, torch.int32, torch.int32, torch.int64, torch.int64]
 
 
-def test_an_empty_batch():
+def test_an_empty_batch_without_ids():
     result = unpad_input(torch.ones(0, 4), None, **_NO_IDS, pad_token_id=0, one_in=None)
+    assert [part.tolist() for part in result] == [[], [0], [], [], [0, 0, 0, 0, 0]]
+
+
+@pytest.mark.parametrize("columns", [0, 4])
+@pytest.mark.parametrize("pad_token_id", [None, 0])
+def test_an_empty_batch(columns, pad_token_id):
+    ids = torch.ones(0, columns, dtype=torch.int64)
+    result = unpad_input(torch.ones(0, columns), ids, **_NO_IDS, pad_token_id=pad_token_id, one_in=None)
     assert [part.tolist() for part in result] == [[], [0], [], [], [0, 0, 0, 0, 0]]
 
 
@@ -128,6 +136,18 @@ def test_an_id_out_of_range_is_flagged_anywhere(place, name, rows, bit, dtype):
             result = unpad_input(mask, **ids, **_LIMITS, pad_token_id=pad_token_id, one_in=None)
             assert PackedCounts(*result.counts.tolist()).out_of_range == (bit if bad != rows - 1 else 0), bad
             ids[name][place] = 0
+
+
+@pytest.mark.parametrize("name", ["input_ids", "token_type_ids", "position_ids"])
+def test_int32_ids_beside_larger_numbers(name):
+    """2^32 is 0 in 32 bits, and 2^32 + 5 is 5."""
+    mask = torch.tensor([[1, 1, 0]])
+    ids = {"token_type_ids": None, "position_ids": None, "input_ids": torch.full((1, 3), 5, dtype=torch.int32)}
+    ids[name] = torch.tensor([[5, 0, 5]], dtype=torch.int32)
+    limits = dict.fromkeys(_LIMITS, 2**32)
+    for pad_token_id in (2**32, 2**32 + 5, -(2**32) + 5, 2**63 - 1):
+        result = unpad_input(mask, **ids, **limits, pad_token_id=pad_token_id, one_in=None)
+        assert_layout(result, mask == 1, torch.ones_like(mask, dtype=torch.bool))
 
 
 def test_ids_of_two_dtypes_and_expanded():

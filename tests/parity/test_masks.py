@@ -6,23 +6,13 @@ import pytest
 import torch
 from tolerances import assert_close, relative_error
 
-_DTYPES = [
-    torch.bool,
-    torch.uint8,
-    torch.int8,
-    torch.int16,
-    torch.int32,
-    torch.int64,
-    torch.float16,
-    torch.bfloat16,
-    torch.float32,
-    torch.float64,
-]
+from bertfast.ops.unpad_input import MASK_DTYPES
+
 _ATTENTION = ["sdpa", "eager"]
 
 
 @pytest.mark.parametrize("side", ["right", "left", "holed"])
-@pytest.mark.parametrize("dtype", _DTYPES, ids=str)
+@pytest.mark.parametrize("dtype", MASK_DTYPES, ids=str)
 def test_mask_dtypes(dtype, side, make_config, shared_pair, make_batch):
     config = make_config("relu-3x3x5")
     batch = make_batch(config, side=side)
