@@ -123,7 +123,8 @@ def test_replays_of_a_pool_follow_each_other(log, pool):
             log.append("inside")
             raise KeyError
 
-    pytest.raises(KeyError, fail)
+    with pytest.raises(KeyError):
+        fail()
     assert log == ["current waits for the event", "inside", "event on current"]
 
 
