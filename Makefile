@@ -1,5 +1,5 @@
 # Every target that runs something makes the virtual environment it needs first; a second call reuses it, and a
-# changed requirements file reinstalls. `make help` lists the targets.
+# changed requirements file reinstalls. Only `make gpu` takes PYTHON as it is. `make help` lists the targets.
 
 PYTHON ?= python3
 # Passed to every `pip install`. PyPI's torch for Linux is the CUDA build, several GB; for the CPU build, name the

@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from benchmarks.gpu.outcome import Outcome, failed, passed, skipped
+from benchmarks.gpu.outcome import Outcome, Run, failed, passed, skipped
 from benchmarks.gpu.paths import BUILD
 from benchmarks.gpu.processes import python, run
-
-if TYPE_CHECKING:
-    from benchmarks.gpu.stages import Run
 
 _CHECK = "import bertfast.extension as e; print(e.why_not() or e.build_info())"
 # Stands for a GPU where there is none.

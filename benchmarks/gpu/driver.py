@@ -11,11 +11,11 @@ from typing import Any
 
 from benchmarks.gpu.budget import Deadline, allot
 from benchmarks.gpu.environment import slug
-from benchmarks.gpu.outcome import Outcome, Status, failed
+from benchmarks.gpu.outcome import Outcome, Run, Status, failed
 from benchmarks.gpu.paths import BUILD, RESULTS
 from benchmarks.gpu.processes import python, run
 from benchmarks.gpu.report import table, write_json
-from benchmarks.gpu.stages import STAGES, Run, Stage, choose
+from benchmarks.gpu.stages import STAGES, Stage, choose
 
 _BUDGET_SECONDS = 540.0
 _DRY = "DRY RUN on a CPU: it exercises the code. No figure in it means anything."
@@ -56,10 +56,9 @@ def main(arguments: list[str] | None = None) -> int:
     parsed = parse(arguments)
     deadline = Deadline(parsed.budget)
     environment = find_environment()
-    if not parsed.dry_run and environment["missing"] is not None:
-        print(f"make gpu needs an NVIDIA GPU and a CUDA build of torch, and there is none:\n  {environment['missing']}")
-        print("  PYTHON=/path/to/python3 make gpu    takes another Python")
-        print('  make gpu GPU_ARGS="--dry-run"       exercises its code on the CPU')
+    missing = environment["missing_packages" if parsed.dry_run else "missing"]
+    if missing is not None:
+        print(_needs(parsed.dry_run, missing))
         return 2
     out = (parsed.out or (BUILD / "dry-run" if parsed.dry_run else RESULTS / slug(environment["gpu"]))).absolute()
     logs = BUILD / "logs"
@@ -78,16 +77,23 @@ def main(arguments: list[str] | None = None) -> int:
     return 1 if bad else 0
 
 
+def _needs(dry: bool, missing: str) -> str:
+    needed = "torch, transformers and numpy" if dry else "an NVIDIA GPU and a CUDA build of torch, with transformers"
+    lines = [f"make gpu needs {needed}; what is missing:", f"  {missing}"]
+    lines.append("  make gpu PYTHON=.venv/bin/python    takes another Python, such as the one that `make venv` makes")
+    if not dry:
+        lines.append('  make gpu GPU_ARGS="--dry-run"       exercises its code on the CPU')
+    return "\n".join(lines)
+
+
 def find_environment() -> dict[str, Any]:
     """`environment.describe`, asked in a process of its own."""
     done = run(python("-m", "benchmarks.gpu.environment"), 120.0, BUILD / "logs" / "environment.log", show=False)
     lines = done.output.strip().splitlines()
     if not done.succeeded or not lines:
         # Only if this repository is broken, or the driver hangs.
-        return {
-            "missing": f"the environment cannot be described: {done.why}: {done.output.strip()[-500:]}",
-            "nvcc": None,
-        }
+        reason = f"the environment cannot be described: {done.why}: {done.output.strip()[-500:]}"
+        return {"missing": reason, "missing_packages": reason, "nvcc": None}
     return dict(json.loads(lines[-1]))
 
 

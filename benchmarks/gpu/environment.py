@@ -6,36 +6,49 @@ touched CUDA keeps memory of the GPU as long as it lives.
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import platform
 import re
 import shutil
 import subprocess
+import sys
 from typing import Any
 
 from benchmarks.gpu.paths import ROOT
+from cuda_build import toolchain
+from cuda_build.toolchain import Nvcc
 
+_PACKAGES = ("torch", "transformers", "numpy")
 _SMI_FIELDS = ("driver_version", "clocks.sm", "clocks.mem", "clocks.max.sm", "clocks.max.mem", "power.limit")
 
 
 def describe() -> dict[str, Any]:
-    """All of it. ``missing``: why nothing can be run on a GPU here, or None."""
-    found: dict[str, Any] = {"python": platform.python_version(), "commit": commit(), "nvcc": nvcc_version()}
+    """All of it. ``missing``: why nothing can be run on a GPU here, or None. ``missing_packages``: why nothing can be
+    run at all, or None.
+    """
+    nvcc = find_nvcc()
+    found: dict[str, Any] = {"python": platform.python_version(), "commit": commit(), "nvcc": nvcc and nvcc.version}
+    absent = [name for name in _PACKAGES if importlib.util.find_spec(name) is None]
+    found["missing_packages"] = f"{sys.executable} has no {', '.join(absent)}" if absent else None
+    if absent:
+        return {**found, "missing": found["missing_packages"]}
     try:
         import torch
     except ImportError as error:
-        return {**found, "missing": f"torch cannot be imported: {error}"}
+        reason = f"torch cannot be imported: {error}"
+        return {**found, "missing_packages": reason, "missing": reason}
     found["torch"] = torch.__version__
     found["torch_cuda"] = torch.version.cuda
     if torch.version.cuda is None:
         return {**found, "missing": f"torch {torch.__version__} is a build without CUDA"}
     if not torch.cuda.is_available():
         return {**found, "missing": f"torch {torch.__version__} (CUDA {torch.version.cuda}) finds no usable NVIDIA GPU"}
-    return {**found, **_packages(), **_gpu(), "nvidia_smi": nvidia_smi(), "missing": None}
+    return {**found, **_versions(), **_gpu(), "nvidia_smi": nvidia_smi(), "missing": None}
 
 
-def _packages() -> dict[str, Any]:
+def _versions() -> dict[str, Any]:
     from benchmarks.timing import environment
 
     return environment()
@@ -74,12 +87,12 @@ def commit() -> str | None:
     return head.strip() + ("+changes" if _output("git", "-C", str(ROOT), "status", "--porcelain", "-uno") else "")
 
 
-def nvcc_version() -> str | None:
-    """Of the nvcc on the PATH, in CUDA_HOME or where it usually is."""
-    home = os.environ.get("CUDA_HOME") or os.environ.get("CUDA_PATH") or "/usr/local/cuda"
-    found = shutil.which("nvcc") or shutil.which("nvcc", path=f"{home}/bin")
-    version = re.search(r"V([\d.]+)", (found and _output(found, "--version")) or "")
-    return version[1] if version else None
+def find_nvcc() -> Nvcc | None:
+    """The one that the build takes; None where it takes none."""
+    try:
+        return toolchain.find_nvcc(os.environ)
+    except toolchain.CannotBuild:
+        return None
 
 
 def slug(name: str) -> str:

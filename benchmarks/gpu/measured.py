@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from benchmarks.gpu.outcome import Outcome, failed, passed
+from benchmarks.gpu.outcome import Outcome, Run, failed, passed
 from benchmarks.gpu.processes import python, run
-
-if TYPE_CHECKING:
-    from benchmarks.gpu.stages import Run
 
 # Of the stage's time: what is left is for starting, and for ending the row that is being measured.
 _MEASURING_SHARE = 0.85
@@ -17,12 +14,12 @@ _MEASURING_SHARE = 0.85
 
 def kernels(stage: Run) -> Outcome:
     """``kernels.json``."""
-    return _measure(stage, "bench_kernels", "kernels")
+    return _measure(stage, "kernels.bench", "kernels")
 
 
 def encoder(stage: Run) -> Outcome:
     """``encoder.json``."""
-    return _measure(stage, "bench_encoder", "encoder")
+    return _measure(stage, "encoder.bench", "encoder")
 
 
 def _measure(stage: Run, module: str, name: str) -> Outcome:

@@ -11,20 +11,18 @@ import re
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from benchmarks.gpu.budget import Deadline
-from benchmarks.gpu.outcome import Outcome, failed, passed, skipped
-from benchmarks.gpu.paths import BUILD
+from benchmarks.gpu.environment import find_nvcc
+from benchmarks.gpu.outcome import Outcome, Run, failed, passed, skipped
+from benchmarks.gpu.paths import BUILD, ROOT
 from benchmarks.gpu.processes import Finished, python, run
-
-if TYPE_CHECKING:
-    from benchmarks.gpu.stages import Run
+from cuda_build.toolchain import Nvcc
 
 TOOLS = ("memcheck", "racecheck", "synccheck", "initcheck")
-_PROBE = ("-m", "benchmarks.gpu.sanitizer_probe")
+_PROBE = ("-m", "gpu.sanitizer_probe")
+_PROBE_PATHS = {"PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")])}
 _PLANTED = Path(__file__).with_name("planted.cu")
-_USUAL_HOME = "/usr/local/cuda"
 # Each tensor in an allocation of its own: inside of a cached block an access past a tensor's end is none past the
 # block's.
 _UNCACHED = {"PYTORCH_NO_CUDA_MEMORY_CACHING": "1"}
@@ -33,23 +31,26 @@ _OPTIONS = {"memcheck": ("--padding", "1024")}
 
 
 def sanitize(stage: Run) -> Outcome:
-    """Only "0 errors" of every tool passes."""
+    """Only "0 errors" of every tool passes, and only if every tool has found what was planted for it."""
     if stage.dry:
         return _dry(stage)
-    sanitizer, nvcc = _find("compute-sanitizer"), _find("nvcc")
+    nvcc = find_nvcc()
+    sanitizer = _find_sanitizer(nvcc)
     if sanitizer is None:
-        return skipped("no compute-sanitizer on the PATH")
+        return skipped("no compute-sanitizer beside nvcc or on the PATH")
     deadline = Deadline(stage.limit_s)
     planted = None if nvcc is None else _build_planted(nvcc, stage)
+    if nvcc is not None and planted is None:
+        return failed(f"planted.cu, the tools' own test, does not compile: see {stage.logs / 'planted.log'}")
     # Side by side: most of a tool's time is the host's, that of starting Python and of rewriting kernels.
     with ThreadPoolExecutor(len(TOOLS)) as pool:
         found = pool.map(lambda tool: _run_tool(sanitizer, tool, planted, deadline, stage), TOOLS)
         results = dict(zip(TOOLS, found, strict=True))
     wrong = {tool: result for tool, result in results.items() if result != "0 errors"}
-    if planted is None:
-        results["planted errors"] = "not tried: planted.cu was not compiled"
     if wrong:
         return failed("; ".join(f"{tool}: {result}" for tool, result in wrong.items()), **results)
+    if planted is None:
+        return skipped("0 errors, which prove nothing: without nvcc no error could be planted", **results)
     return passed(f"{', '.join(TOOLS)}: 0 errors", **results)
 
 
@@ -62,7 +63,9 @@ def _run_tool(sanitizer: str, tool: str, planted: Path | None, deadline: Deadlin
         if not num_errors(done.output):
             return f"does not find the planted error ({verdict(done, '')})"
     limit_s = max(1.0, deadline.left())
-    done = run([*command, *python(*_PROBE)], limit_s, stage.logs / f"{tool}.log", show=False, **_UNCACHED)
+    done = run(
+        [*command, *python(*_PROBE)], limit_s, stage.logs / f"{tool}.log", show=False, **_UNCACHED, **_PROBE_PATHS
+    )
     result = verdict(done, "launched every kernel")
     print(f"  {tool}: {result} ({done.seconds:.0f} s)", flush=True)
     return result
@@ -93,22 +96,24 @@ def _last_words(output: str) -> str:
     return " / ".join(lines[-2:])[-300:] if lines else "no output"
 
 
-def _build_planted(nvcc: str, stage: Run) -> Path | None:
+def _build_planted(nvcc: Nvcc, stage: Run) -> Path | None:
     program = BUILD / "planted"
     program.parent.mkdir(parents=True, exist_ok=True)
     architecture = f"sm_{stage.environment['compute_capability'].replace('.', '')}"
-    command = [nvcc, f"-arch={architecture}", "-o", str(program), str(_PLANTED)]
+    command = [str(nvcc.path), f"-arch={architecture}", "-o", str(program), str(_PLANTED)]
     done = run(command, stage.limit_s / 4, stage.logs / "planted.log")
     return program if done.succeeded else None
 
 
 def _dry(stage: Run) -> Outcome:
-    done = run(python(*_PROBE, "--device", "cpu"), stage.limit_s, stage.logs / "sanitizer_probe.log", show=False)
+    command = python(*_PROBE, "--device", "cpu")
+    done = run(command, stage.limit_s, stage.logs / "sanitizer_probe.log", show=False, **_PROBE_PATHS)
     if done.succeeded and "launched every kernel" in done.output:
         return passed("the script runs; no tool watched it")
     return failed(f"{done.why}: {_last_words(done.output)}")
 
 
-def _find(name: str) -> str | None:
-    home = os.environ.get("CUDA_HOME") or os.environ.get("CUDA_PATH") or _USUAL_HOME
-    return shutil.which(name) or shutil.which(name, path=f"{home}/bin")
+def _find_sanitizer(nvcc: Nvcc | None) -> str | None:
+    """That of nvcc's toolkit, or the one on the PATH."""
+    beside = None if nvcc is None else shutil.which("compute-sanitizer", path=f"{nvcc.home}/bin")
+    return beside or shutil.which("compute-sanitizer")

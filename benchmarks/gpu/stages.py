@@ -4,26 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 from benchmarks.gpu import measured, sanitize, tested
 from benchmarks.gpu.build import build
-from benchmarks.gpu.outcome import Outcome
-
-
-@dataclass(frozen=True)
-class Run:
-    """What a stage is given. limit_s: seconds it may take. out: where JSON goes. logs: where output goes.
-
-    environment: of `environment.describe`. dry: on a CPU, with tiny shapes, to exercise the code.
-    """
-
-    limit_s: float
-    out: Path
-    logs: Path
-    environment: dict[str, Any]
-    dry: bool = False
+from benchmarks.gpu.outcome import Outcome, Run
 
 
 @dataclass(frozen=True)

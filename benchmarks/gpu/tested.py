@@ -5,14 +5,10 @@ from __future__ import annotations
 import importlib.util
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from benchmarks.gpu.outcome import Outcome, failed, passed
+from benchmarks.gpu.outcome import Outcome, Run, failed, passed
 from benchmarks.gpu.paths import TESTS
 from benchmarks.gpu.processes import python, run
-
-if TYPE_CHECKING:
-    from benchmarks.gpu.stages import Run
 
 _KERNELS = ("test_ops.py", "test_emulated_bits.py")
 # Of the stage's time; the rest is for what comes before the soak.

@@ -41,8 +41,11 @@ class Timer(Protocol):
     """How a device is timed."""
 
     device: torch.device
-    #: Bytes that a call's inputs have to exceed, taken together, for none to lie in the cache when its turn comes.
+    #: Of the device's largest cache.
     cache_bytes: int
+
+    def free_bytes(self) -> int:
+        """Memory that inputs may take."""
 
     def prepare(self, calls: Sequence[Call]) -> Timed:
         """Launches of all these calls, one after the other, without the host between them."""
@@ -78,6 +81,9 @@ class CudaTimer:
     def __init__(self) -> None:
         self.device = torch.device("cuda", 0)
         self.cache_bytes = torch.cuda.get_device_properties(self.device).L2_cache_size
+
+    def free_bytes(self) -> int:
+        return int(torch.cuda.mem_get_info(self.device)[0])
 
     def prepare(self, calls: Sequence[Call]) -> Timed:
         stream = torch.cuda.Stream()
@@ -120,6 +126,9 @@ class CpuTimer:
     def __init__(self) -> None:
         self.device = torch.device("cpu")
         self.cache_bytes = 1 << 16
+
+    def free_bytes(self) -> int:
+        return 1 << 26
 
     def prepare(self, calls: Sequence[Call]) -> Timed:
         return _Loop(calls)

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 
 import pytest
 import torch
 
-from benchmarks.gpu import bench_encoder, bench_kernels
-from benchmarks.gpu.bench_encoder import Session
 from benchmarks.gpu.budget import Deadline
-from benchmarks.gpu.ceilings import Ceilings
-from benchmarks.gpu.encoder_candidates import CANDIDATES, OURS, Candidate, make_inputs
-from benchmarks.gpu.encoder_rows import Result, meets
-from benchmarks.gpu.encoder_workloads import BASE, LARGE, TINY, Goal, Workload, ragged_lengths, workloads
-from benchmarks.gpu.kernel_cases import Shape, Work, make_cases
+from benchmarks.gpu.encoder import bench as bench_encoder
+from benchmarks.gpu.encoder.bench import Session
+from benchmarks.gpu.encoder.candidates import CANDIDATES, OURS, Candidate, make_inputs
+from benchmarks.gpu.encoder.rows import Result, meets
+from benchmarks.gpu.encoder.workloads import BASE, LARGE, TINY, Goal, Workload, ragged_lengths, workloads
+from benchmarks.gpu.kernels import bench as bench_kernels
+from benchmarks.gpu.kernels.cases import Calls, Shape, Work, make_cases
+from benchmarks.gpu.kernels.ceilings import Ceilings
 from benchmarks.gpu.timers import CpuTimer, Spread, interleave
 from bertfast import ops
 
@@ -32,6 +34,11 @@ _CEILINGS = Ceilings(1e12, {"bfloat16": 100e12, "float32": 10e12})
 )
 def test_the_ceiling_that_binds(work, dtype, limit, seconds):
     assert bench_kernels.bound(work, _CEILINGS, dtype) == (limit, pytest.approx(seconds))
+
+
+def test_the_ceilings_are_named_in_one_line():
+    line = "copy 1000 GB/s; matrix products: bfloat16 100.0 TFLOP/s, float32 10.0 TFLOP/s"
+    assert bench_kernels.describe_ceilings(_CEILINGS) == line
 
 
 def test_full_and_ragged_work_agree_where_they_meet():
@@ -65,6 +72,70 @@ def test_every_op_is_measured_and_gives_pytorchs_result():
     for row in rows:
         assert (row.error is None) == (row.op == "unpad_input")
         assert row.error is None or row.error < 1e-5
+
+
+def _calls_at(op, batch=4, length=64, lengths=None):
+    lengths = lengths or (length,) * batch
+    shape = Shape(batch, length, 2, hidden=64, heads=2, inner=128)
+    (case,) = (c for c in make_cases("base", shape, lengths, torch.bfloat16) if c.op == op)
+    return case.make(torch.device("cpu"))
+
+
+@pytest.mark.parametrize(
+    ("op", "ours", "theirs"),
+    [
+        # T 256, H 64, I 128, two bytes an element, eight an id.
+        ("bias_gelu", 256 * 128 * 2, 256 * 128 * 2),
+        ("residual_layer_norm", 2 * 256 * 64 * 2, 2 * 256 * 64 * 2),
+        ("varlen_attention", 3 * 256 * 64 * 2, 3 * 256 * 64 * 2),
+        ("first_token_attention", (4 + 2 * 256) * 64 * 2, (4 + 2 * 256) * 64 * 2),
+        ("unpad_input", 4 * 256 * 8, 0),
+        ("pad_input", 256 * (64 * 2 + 8), 257 * 64 * 2 + 256 * 8),
+        ("gather_first", 4 * (64 * 2 + 8), 4 * (64 * 2 + 8)),
+    ],
+)
+def test_the_bytes_that_each_side_reads(op, ours, theirs):
+    calls = _calls_at(op)
+    assert (calls.reads, calls.their_reads) == (ours, theirs)
+
+
+def test_each_side_reads_its_own_layout():
+    calls = _calls_at("varlen_attention", lengths=(64, 1, 1, 1))
+    assert calls.reads == 3 * 67 * 64 * 2
+    assert calls.their_reads == 3 * 256 * 64 * 2
+    assert calls.holds == calls.reads + calls.their_reads
+
+
+def test_of_a_table_only_the_rows_that_are_read_count():
+    calls = _calls_at("embedding_layer_norm")
+    # At most a word for each token, one type and 64 positions; four ids for ours, three for theirs.
+    assert calls.reads <= (256 + 1 + 64) * 64 * 2 + 4 * 256 * 8
+    assert calls.reads - calls.their_reads == 256 * 8
+    assert calls.holds > 30522 * 64 * 2
+
+
+def _rotated(**changes):
+    timer = CpuTimer()
+    timer.cache_bytes = 1000
+    given = {"reads": 250, "their_reads": 100, "holds": 1000, **changes}
+    return bench_kernels.rotation(Calls(lambda: None, lambda: None, **given), timer)
+
+
+def test_inputs_rotate_until_three_caches_have_been_read():
+    assert _rotated() == 30
+    assert _rotated(their_reads=101) == 30
+    assert _rotated(their_reads=4000) == 12
+    assert _rotated(reads=5000, their_reads=5000) == 1
+    assert _rotated(their_reads=1) == 256
+    assert _rotated(holds=(1 << 26) // 8) == 4
+
+
+@pytest.mark.parametrize(("cache_bytes", "cold"), [(1 << 10, True), (1 << 24, False)])
+def test_a_row_is_cold_only_if_its_inputs_leave_the_cache(cache_bytes, cold):
+    timer = CpuTimer()
+    timer.cache_bytes = cache_bytes
+    (case,) = (c for c in bench_kernels.all_cases(dry=True) if c.op == "gather_first")
+    assert bench_kernels.measure(case, timer, _CEILINGS, 2).cold is cold
 
 
 @pytest.mark.parametrize("alive", [True, False])
@@ -216,6 +287,28 @@ def test_another_that_fails_is_left_out_aloud(session, monkeypatch, capsys):
     assert session.errors == []
     assert any("triton is broken" in line for line in session.left_out)
     assert "FAILED" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("alive", [True, False])
+def test_an_error_while_timing_costs_one_row(session, alive, monkeypatch, capsys):
+    every = list(workloads(dry=True))
+    make_row = bench_encoder.make_row
+
+    def fails_first(timer, workload, *given):
+        if workload is every[0]:
+            raise RuntimeError("an illegal memory access was encountered")
+        return make_row(timer, workload, *given)
+
+    session.dry = True
+    monkeypatch.setattr(bench_encoder, "workloads", lambda dry: every)
+    monkeypatch.setattr(bench_encoder, "make_row", fails_first)
+    monkeypatch.setattr(bench_encoder, "is_alive", lambda timer: alive)
+    ends = contextlib.nullcontext() if alive else pytest.raises(bench_encoder._ContextEnded)
+    with ends:
+        bench_encoder.run(session, lambda: None)
+    assert list(session.rows) == ([str(every[1])] if alive else [])
+    assert len(session.errors) == 1
+    assert "illegal memory access" in session.errors[0]
 
 
 def test_too_little_memory_is_no_defect(session, monkeypatch):

@@ -15,11 +15,15 @@ from benchmarks.gpu.timers import CudaTimer, is_alive
 
 
 class _Stream:
-    def __init__(self, device=None):
-        self.waited_for = []
+    """events: what happened on all streams, in order; the fixture clears them."""
+
+    events: list[str] = []  # noqa: RUF012
+
+    def __init__(self, device=None, name="side"):
+        self.name = name
 
     def wait_stream(self, other):
-        self.waited_for.append(other)
+        self.events.append(f"{self.name} waits for {other.name}")
 
 
 class _Graph:
@@ -48,6 +52,7 @@ class _Event:
 def cuda(monkeypatch):
     """torch.cuda with streams, graphs and events that only count."""
     monkeypatch.setattr(_Graph, "replays", 0)
+    _Stream.events.clear()
     captured = types.SimpleNamespace(inside=False)
 
     @contextlib.contextmanager
@@ -56,14 +61,20 @@ def cuda(monkeypatch):
         yield
         captured.inside = False
 
+    @contextlib.contextmanager
+    def stream(used):
+        _Stream.events.append(f"on {used.name}")
+        yield
+        _Stream.events.append(f"off {used.name}")
+
     stand_ins = {
         "Stream": _Stream,
         "CUDAGraph": _Graph,
         "Event": _Event,
         "graph": graph,
-        "stream": lambda stream: contextlib.nullcontext(),
-        "current_stream": lambda device=None: _Stream(),
-        "synchronize": lambda device=None: None,
+        "stream": stream,
+        "current_stream": lambda device=None: _Stream(name="current"),
+        "synchronize": lambda device=None: _Stream.events.append("synchronize"),
         "empty_cache": lambda: None,
         "get_device_properties": lambda device: types.SimpleNamespace(L2_cache_size=50 << 20),
         "mem_get_info": lambda device: (30, 100),
@@ -89,6 +100,19 @@ def test_calls_are_recorded_once_and_replayed(cuda):
     assert timed.run_us() == pytest.approx(25)
     assert timed.replays == 20
     timer.tidy()
+
+
+def test_what_was_launched_before_comes_to_pass_before_the_recording(cuda):
+    """Inputs are made on one stream and read on another."""
+    CudaTimer().prepare([lambda: _Stream.events.append("record" if cuda.inside else "warm up")])
+    assert _Stream.events == [
+        "side waits for current",
+        "on side",
+        "warm up",
+        "off side",
+        "synchronize",
+        "record",
+    ]
 
 
 def test_results_are_kept_while_calls_are_recorded(cuda):
@@ -134,8 +158,16 @@ def test_waits_are_counted(cuda, monkeypatch):
 def test_memory_and_streams(cuda):
     target = CudaTarget(torch.device("cuda", 0))
     assert target.memory_bytes() == 70
+    _Stream.events.clear()
     with target.stream():
-        pass
+        _Stream.events.append("work")
+    assert _Stream.events == [
+        "side waits for current",
+        "on side",
+        "work",
+        "off side",
+        "current waits for side",
+    ]
 
 
 def test_what_the_tests_run_on(monkeypatch):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 import time
 
@@ -11,9 +12,9 @@ import pytest
 from benchmarks.gpu import driver, measured, processes, tested
 from benchmarks.gpu.budget import Deadline, allot
 from benchmarks.gpu.environment import slug
-from benchmarks.gpu.outcome import failed, passed, skipped
+from benchmarks.gpu.outcome import Run, failed, passed, skipped
 from benchmarks.gpu.report import table, write_json
-from benchmarks.gpu.stages import STAGES, Run, Stage, choose
+from benchmarks.gpu.stages import STAGES, Stage, choose
 
 
 def test_stages_are_chosen_in_their_own_order():
@@ -44,16 +45,26 @@ def test_a_deadline_passes():
 def drive(tmp_path, monkeypatch):
     """``drive(name=function, ...)``: these stages instead of the real ones; the exit code and what was written."""
 
-    def run(environment=None, **stages):
+    def run(environment=None, dry=False, **stages):
         given = [Stage(name, "a stage", 1, function) for name, function in stages.items()]
-        found = {"missing": None, "gpu": "Some GPU", "nvcc": None, **(environment or {})}
+        found = {"missing": None, "missing_packages": None, "gpu": "Some GPU", "nvcc": None, **(environment or {})}
         monkeypatch.setattr(driver, "find_environment", lambda: found)
         monkeypatch.setattr(driver, "choose", lambda names: given)
-        code = driver.main(["--out", str(tmp_path / "out")])
+        code = driver.main(["--out", str(tmp_path / "out"), *(["--dry-run"] if dry else [])])
         written = tmp_path / "out" / "summary.json"
         return code, json.loads(written.read_text()) if written.exists() else None
 
     return run
+
+
+_BARE = f"""
+import sys
+sys.path.insert(0, {str(processes.ROOT)!r})
+import json
+import benchmarks.gpu.driver
+from benchmarks.gpu.environment import describe
+print(json.dumps(describe()))
+"""
 
 
 def _breaks(given):
@@ -86,6 +97,28 @@ def test_no_gpu(drive, capsys):
     assert "torch is a build without CUDA" in capsys.readouterr().out
 
 
+def test_a_dry_run_needs_no_gpu(drive):
+    assert drive({"missing": "no GPU"}, dry=True, one=lambda run: passed("well"))[0] == 0
+
+
+def test_a_dry_run_needs_its_packages(drive, capsys):
+    reason = "python3 has no torch"
+    code, written = drive({"missing": reason, "missing_packages": reason}, dry=True, one=_breaks)
+    assert (code, written) == (2, None)
+    output = capsys.readouterr().out
+    assert "python3 has no torch" in output
+    assert "PYTHON=.venv/bin/python" in output
+
+
+def test_a_python_without_torch(tmp_path):
+    """A bare one, as in a fresh clone."""
+    command = [sys.executable, "-I", "-S", "-c", _BARE]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["missing"] == found["missing_packages"] == f"{sys.executable} has no torch, transformers, numpy"
+
+
 @pytest.mark.parametrize("arguments", [["--stages", "all"], ["--budget", "0"], ["--budget", "-3"]])
 def test_wrong_arguments(arguments, capsys):
     with pytest.raises(SystemExit):
@@ -95,7 +128,7 @@ def test_wrong_arguments(arguments, capsys):
 
 def test_the_environment_is_asked_for_and_described():
     found = driver.find_environment()
-    assert {"missing", "nvcc", "python", "commit", "torch"} <= found.keys()
+    assert {"missing", "missing_packages", "nvcc", "python", "commit", "torch"} <= found.keys()
 
 
 def test_a_gpus_folder():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -24,11 +24,26 @@ _NUM_WORDS, _NUM_POSITIONS = 30522, 512
 
 @dataclass(frozen=True)
 class Calls:
-    """ours, theirs: the same computation; theirs is None where PyTorch has nothing like it. tensors: what is read."""
+    """ours, theirs: the same computation; theirs is None where PyTorch has nothing like it.
+
+    reads, their_reads: bytes that a call reads of the inputs made for it alone. holds: bytes of all these inputs.
+    """
 
     ours: Call
     theirs: Call | None
-    tensors: tuple[Tensor, ...]
+    reads: int
+    their_reads: int
+    holds: int
+
+
+def _calls(ours: Call, theirs: Call | None, reads: Sequence[Tensor], their_reads: Sequence[Tensor] = ()) -> Calls:
+    """Of calls that read these tensors whole."""
+    held = {id(tensor): tensor.nbytes for tensor in (*reads, *their_reads)}
+    return Calls(ours, theirs, _num_bytes(reads), _num_bytes(their_reads), sum(held.values()))
+
+
+def _num_bytes(tensors: Sequence[Tensor]) -> int:
+    return sum(tensor.nbytes for tensor in tensors)
 
 
 @dataclass(frozen=True)
@@ -109,16 +124,17 @@ class _Inputs:
 
 def _bias_gelu(i: _Inputs) -> Calls:
     x, bias = i.randn(i.tokens, i.shape.inner), i.randn(i.shape.inner)
-    return Calls(lambda: ops.bias_gelu(x, bias), lambda: F.gelu(x + bias), (x,))
+    return _calls(lambda: ops.bias_gelu(x, bias), lambda: F.gelu(x + bias), (x,), (x,))
 
 
 def _residual_layer_norm(i: _Inputs) -> Calls:
     h = i.shape.hidden
     x, residual = i.randn(i.tokens, h), i.randn(i.tokens, h)
     weight, bias, x_bias = (i.randn(h) for _ in range(3))
-    return Calls(
+    return _calls(
         lambda: ops.residual_layer_norm(x, residual, weight, bias, 1e-12, x_bias),
         lambda: F.layer_norm(x + x_bias + residual, (h,), weight, bias, 1e-12),
+        (x, residual),
         (x, residual),
     )
 
@@ -130,10 +146,15 @@ def _embedding_layer_norm(i: _Inputs) -> Calls:
     ids = torch.randint(0, _NUM_WORDS, (b * s,), device=i.device)
     type_ids = torch.zeros_like(ids)
     columns = torch.arange(s, device=i.device).repeat(b)
+    # As after unpad_input: what it is said to read (benchmarks/kernels/cases.py) has these, too.
+    indices = torch.arange(b * s, device=i.device)
+    read_ids = _num_bytes((ids, type_ids, columns))
+    # Of the tables only these rows: one type, S positions.
+    rows = (int(ids.unique().numel()) + 1 + s) * h * words.element_size()
     return Calls(
-        lambda: ops.embedding_layer_norm(
-            ids, type_ids, None, words, types, positions, weight, bias, 1e-12, padded_len=s
-        )[0],
+        lambda: ops.embedding_layer_norm(ids, type_ids, columns, words, types, positions, weight, bias, 1e-12, indices)[
+            0
+        ],
         lambda: F.layer_norm(
             F.embedding(ids, words) + F.embedding(type_ids, types) + F.embedding(columns, positions),
             (h,),
@@ -141,7 +162,9 @@ def _embedding_layer_norm(i: _Inputs) -> Calls:
             bias,
             1e-12,
         ),
-        (ids, words),
+        read_ids + indices.nbytes + rows,
+        read_ids + rows,
+        read_ids + indices.nbytes + _num_bytes((words, types, positions)),
     )
 
 
@@ -150,10 +173,11 @@ def _varlen_attention(i: _Inputs) -> Calls:
     padded = _pad(qkv, i)
     q, k, v = (part.transpose(1, 2) for part in padded.unbind(2))
     longest = max(i.lengths)
-    return Calls(
+    return _calls(
         lambda: ops.varlen_attention(qkv, offsets, None, longest, scale),
         lambda: F.scaled_dot_product_attention(q, k, v, mask, scale=scale),
-        (qkv, padded),
+        (qkv,),
+        (padded,),
     )
 
 
@@ -162,10 +186,11 @@ def _first_token_attention(i: _Inputs) -> Calls:
     offsets, mask, scale = i.offsets(), i.padded_mask(), i.scale
     padded = _pad(key_value, i)
     k, v = (part.transpose(1, 2) for part in padded.unbind(2))
-    return Calls(
+    return _calls(
         lambda: ops.first_token_attention(query, key_value, offsets, None, scale),
         lambda: F.scaled_dot_product_attention(query.unsqueeze(2), k, v, mask, scale=scale),
-        (key_value, padded),
+        (query, key_value),
+        (query, padded),
     )
 
 
@@ -180,7 +205,7 @@ def _unpad_input(i: _Inputs) -> Calls:
     ids = torch.randint(1, _NUM_WORDS, mask.shape, device=i.device) * mask
     types = torch.zeros_like(ids)
     positions = torch.arange(i.shape.length, device=i.device).expand(ids.shape).contiguous()
-    return Calls(
+    return _calls(
         lambda: ops.unpad_input(mask, ids, types, positions, _NUM_WORDS, 2, _NUM_POSITIONS, 0, None),
         None,
         (mask, ids, types, positions),
@@ -188,15 +213,21 @@ def _unpad_input(i: _Inputs) -> Calls:
 
 
 def _pad_input(i: _Inputs) -> Calls:
-    x, indices = i.randn(i.tokens, i.shape.hidden), torch.arange(i.tokens, device=i.device)
-    return Calls(
-        lambda: ops.pad_input(x, indices), lambda: x.new_zeros(x.shape).index_copy_(0, indices, x), (x, indices)
-    )
+    """Theirs in one pass: each position takes its row, or the row of zeros that stands behind them all. Zeros that
+    are then written over (flash-attn's way) would write the result twice.
+    """
+    positions = i.mask().flatten()
+    indices = torch.cat([positions.nonzero().flatten(), (~positions).nonzero().flatten()])
+    x = torch.cat([i.randn(i.tokens, i.shape.hidden), i.randn(1, i.shape.hidden) * 0])
+    rows = torch.where(positions, positions.cumsum(0) - 1, i.tokens)
+    packed = x[:-1]
+    return _calls(lambda: ops.pad_input(packed, indices), lambda: x.index_select(0, rows), (packed, indices), (x, rows))
 
 
 def _gather_first(i: _Inputs) -> Calls:
     x, rows = i.randn(i.tokens, i.shape.hidden), i.offsets()[:-1].long()
-    return Calls(lambda: ops.gather_first(x, rows), lambda: x.index_select(0, rows), (x,))
+    read = len(rows) * i.shape.hidden * x.element_size() + rows.nbytes
+    return Calls(lambda: ops.gather_first(x, rows), lambda: x.index_select(0, rows), read, read, x.nbytes + rows.nbytes)
 
 
 _MAKERS: dict[str, Callable[[_Inputs], Calls]] = {

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from benchmarks.gpu.encoder_candidates import CANDIDATES, OURS
-from benchmarks.gpu.encoder_rows import Row
+from benchmarks.gpu.encoder.candidates import CANDIDATES, OURS
+from benchmarks.gpu.encoder.rows import Row
 from benchmarks.gpu.report import table
 
 _NAMES = [candidate.name for candidate in CANDIDATES]

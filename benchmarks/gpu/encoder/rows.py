@@ -6,8 +6,8 @@ import time
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from benchmarks.gpu.encoder_candidates import OURS, Forward
-from benchmarks.gpu.encoder_workloads import Workload
+from benchmarks.gpu.encoder.candidates import OURS, Forward
+from benchmarks.gpu.encoder.workloads import Workload
 from benchmarks.gpu.timers import Spread, Timer, interleave
 
 _RUN_US = 20_000.0
@@ -42,32 +42,20 @@ class Row:
 
 
 @dataclass(frozen=True)
-class _Latency:
+class _Calls:
+    """waits: for each call, or only for the last one."""
+
     call: Forward
     timer: Timer
     repeats: int
+    waits: bool
 
     def run_us(self) -> float:
-        """Each call waited for."""
         start = time.perf_counter_ns()
-        for _ in range(self.repeats):
+        for i in range(self.repeats):
             self.call()
-            self.timer.synchronize()
-        return (time.perf_counter_ns() - start) / 1e3 / self.repeats
-
-
-@dataclass(frozen=True)
-class _InARow:
-    call: Forward
-    timer: Timer
-    repeats: int
-
-    def run_us(self) -> float:
-        """Only the last one waited for."""
-        start = time.perf_counter_ns()
-        for _ in range(self.repeats):
-            self.call()
-        self.timer.synchronize()
+            if self.waits or i == self.repeats - 1:
+                self.timer.synchronize()
         return (time.perf_counter_ns() - start) / 1e3 / self.repeats
 
 
@@ -80,9 +68,11 @@ def make_row(
     dry: bool,
 ) -> Row:
     """Times these forwards in turn. errors: of each, against stock."""
-    repeats = {name: _repeats(_Latency(call, timer, 1), dry) for name, call in forwards.items()}
-    latency = interleave({n: _Latency(c, timer, repeats[n]) for n, c in forwards.items()}, rounds)
-    in_a_row = interleave({n: _InARow(c, timer, repeats[n]) for n, c in forwards.items()}, rounds)
+    repeats = {name: _repeats(_Calls(call, timer, 1, waits=True), dry) for name, call in forwards.items()}
+    latency, in_a_row = (
+        interleave({name: _Calls(call, timer, repeats[name], waits) for name, call in forwards.items()}, rounds)
+        for waits in (True, False)
+    )
     results = {
         name: Result(
             latency[name],
@@ -112,7 +102,7 @@ def make_row(
     return replace(row, goal=asdict(workload.goal), met=met)
 
 
-def _repeats(once: _Latency, dry: bool) -> int:
+def _repeats(once: _Calls, dry: bool) -> int:
     return 1 if dry else max(1, min(50, round(_RUN_US / once.run_us())))
 
 

@@ -1,6 +1,6 @@
 """Calls every op once for each way through its launcher, and little else: what compute-sanitizer watches.
 
-    python -m benchmarks.gpu.sanitizer_probe [--device cuda] [--every 1]
+    PYTHONPATH=.:tests python -m gpu.sanitizer_probe [--device cuda] [--every 1]
 
 Inputs are made on the CPU and copied, so that nearly all kernels that run on the GPU are bertfast's.
 """
@@ -8,13 +8,8 @@ Inputs are made on the CPU and copied, so that nearly all kernels that run on th
 from __future__ import annotations
 
 import argparse
-import sys
 
 import torch
-
-from benchmarks.gpu.paths import ROOT
-
-sys.path.insert(0, str(ROOT / "tests"))
 
 from gpu.op_cases import KERNEL_DTYPES, OpCase, cases, on_device, results
 
@@ -31,19 +26,24 @@ def chosen(every: int) -> list[OpCase]:
 
 
 def main() -> None:
-    """Run them; an error of CUDA ends the script."""
+    """An error of CUDA ends the script."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", default="cuda", choices=("cuda", "cpu"))
     parser.add_argument("--every", type=int, default=1, help="one of so many cases")
     arguments = parser.parse_args()
     device = torch.device(arguments.device)
-    selected = chosen(arguments.every)
-    for case in selected:
-        if not _takes(device, case.dtype):
-            continue
+    print(launch(chosen(arguments.every), device))
+
+
+def launch(selected: list[OpCase], device: torch.device) -> str:
+    """Run them; says how many were run, and how many the device does not take."""
+    taken = [case for case in selected if _takes(device, case.dtype)]
+    for case in taken:
         for part in results(case, on_device(case.make(), device)):
             part.cpu()
-    print(f"launched every kernel: {len(selected)} calls of {len({case.op for case in selected})} ops")
+    said = f"launched every kernel: {len(taken)} calls of {len({case.op for case in taken})} ops"
+    left_out = len(selected) - len(taken)
+    return f"{said}; left out {left_out} in bfloat16, which takes compute capability 8.0" if left_out else said
 
 
 def _takes(device: torch.device, dtype: torch.dtype) -> bool:

@@ -1,6 +1,6 @@
 """Times whole encoders beside stock transformers, torch.compile and flash-attention, all in one interleaved run.
 
-    python -m benchmarks.gpu.bench_encoder --json FILE [--seconds 150] [--dry-run]
+    python -m benchmarks.gpu.encoder.bench --json FILE [--seconds 150] [--dry-run]
 
 Two times of each: the latency of one call, from the call to the end of its work on the GPU, and the time of a call in
 a row of them, which gives sequences/s. The goals' workloads come first, with the compilers as far as their compile
@@ -9,22 +9,21 @@ time fits; then all others without compilers; then, if there is time, with them.
 
 from __future__ import annotations
 
-import argparse
 import gc
 import sys
 import time
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any
 
 import torch
 
 import bertfast
+from benchmarks.gpu.arguments import parse
 from benchmarks.gpu.budget import Deadline
-from benchmarks.gpu.encoder_candidates import CANDIDATES, OURS, Candidate, Forward
-from benchmarks.gpu.encoder_rows import Row, make_row
-from benchmarks.gpu.encoder_table import print_rows
-from benchmarks.gpu.encoder_workloads import Workload, workloads
+from benchmarks.gpu.encoder.candidates import CANDIDATES, OURS, Candidate, Forward
+from benchmarks.gpu.encoder.rows import Row, make_row
+from benchmarks.gpu.encoder.table import print_rows
+from benchmarks.gpu.encoder.workloads import Workload, workloads
 from benchmarks.gpu.environment import describe, nvidia_smi
 from benchmarks.gpu.report import write_json
 from benchmarks.gpu.timers import Timer, is_alive, make_timer
@@ -33,6 +32,10 @@ from benchmarks.gpu.timers import Timer, is_alive, make_timer
 _FAR = 0.1
 # What the workloads without compilers are left of the time, while the goals are measured.
 _KEPT_SHARE = 0.35
+
+
+class _ContextEnded(Exception):
+    """Nothing more can be run on the GPU in this process; what ended it has been noted."""
 
 
 @dataclass
@@ -69,11 +72,26 @@ def measure(session: Session, workload: Workload, with_compilers: bool, kept_s: 
         except Exception as error:
             _note(session, workload, candidate.name, f"{type(error).__name__}: {str(error)[:300]}")
             if not is_alive(session.timer):
-                raise
+                raise _ContextEnded from error
     errors = _check(session, workload, forwards, outputs)
     if forwards:
         session.rows[str(workload)] = make_row(session.timer, workload, forwards, errors, session.rounds, session.dry)
         print_rows([session.rows[str(workload)]], header=False)
+
+
+def _measure_or_note(session: Session, workload: Workload, with_compilers: bool, kept_s: float) -> None:
+    """An error costs this workload's row, and no other's while CUDA's context lives."""
+    try:
+        measure(session, workload, with_compilers, kept_s)
+    except _ContextEnded:
+        raise
+    except torch.OutOfMemoryError:
+        session.left_out.append(f"{workload}, all: more memory than this GPU has")
+    except Exception as error:
+        session.errors.append(f"{workload}: {type(error).__name__}: {str(error)[:300]}")
+        print(f"FAILED {session.errors[-1]}", flush=True)
+        if not is_alive(session.timer):
+            raise _ContextEnded from error
 
 
 def _note(session: Session, workload: Workload, name: str, what: str) -> None:
@@ -138,7 +156,7 @@ def run(session: Session, save: Any) -> None:
                 again = str(workload) in session.rows
                 session.left_out.append(f"{workload}, {'compilers' if again else 'all'}: no time")
                 continue
-            measure(session, workload, with_compilers, kept)
+            _measure_or_note(session, workload, with_compilers, kept)
             gc.collect()
             session.timer.tidy()
             save()
@@ -146,12 +164,7 @@ def run(session: Session, save: Any) -> None:
 
 def main() -> int:
     """Measure, print, write JSON after every row. 1 if a result is wrong or nothing was measured."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--json", type=Path, required=True)
-    parser.add_argument("--seconds", type=float, default=150.0)
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--dry-run", action="store_true")
-    arguments = parser.parse_args()
+    arguments = parse(__doc__, seconds=150.0)
     session = Session(make_timer(arguments.dry_run), Deadline(arguments.seconds), arguments.rounds, arguments.dry_run)
     facts = {
         "environment": describe(),
@@ -169,8 +182,8 @@ def main() -> int:
         run(session, save)
     except KeyboardInterrupt:
         session.left_out.append("all after the time was up")
-    except RuntimeError as error:
-        session.errors.append(f"CUDA's context has ended: {str(error)[:300]}")
+    except _ContextEnded:
+        session.left_out.append("all after an error that ended CUDA's context")
     save()
     print_rows(list(session.rows.values()))
     if session.left_out:

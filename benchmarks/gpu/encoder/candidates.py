@@ -12,7 +12,7 @@ import transformers
 from torch import Tensor, nn
 
 import bertfast
-from benchmarks.gpu.encoder_workloads import Model, Workload
+from benchmarks.gpu.encoder.workloads import Model, Workload
 
 #: A forward: the start logits of question answering, [B, S].
 Forward = Callable[[], Tensor]

@@ -1,6 +1,6 @@
 """Times every kernel beside PyTorch's op on the same values, against ceilings measured in the same run.
 
-    python -m benchmarks.gpu.bench_kernels --json FILE [--seconds 60] [--dry-run]
+    python -m benchmarks.gpu.kernels.bench --json FILE [--seconds 60] [--dry-run]
 
 The most important shapes come first; what there is no time for is listed. Inputs rotate, so that none is in the
 second-level cache when its turn comes, as far as memory allows (``cold``). A result that is far from PyTorch's is an
@@ -9,29 +9,25 @@ error and not timed.
 
 from __future__ import annotations
 
-import argparse
 import itertools
+import math
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from benchmarks.gpu.arguments import parse
 from benchmarks.gpu.budget import Deadline
-from benchmarks.gpu.ceilings import Ceilings, measure_ceilings
-from benchmarks.gpu.encoder_workloads import ragged_lengths
+from benchmarks.gpu.encoder.workloads import ragged_lengths
 from benchmarks.gpu.environment import describe, nvidia_smi
-from benchmarks.gpu.kernel_cases import KernelCase, make_cases
-from benchmarks.gpu.kernel_table import Row, print_rows
+from benchmarks.gpu.kernels.cases import Calls, KernelCase, Shape, Work, make_cases
+from benchmarks.gpu.kernels.ceilings import Ceilings, measure_ceilings
+from benchmarks.gpu.kernels.table import Row, print_rows
 from benchmarks.gpu.report import write_json
 from benchmarks.gpu.timers import Timer, interleave, is_alive, make_timer
-
-sys.path.append(str(Path(__file__).resolve().parents[1] / "kernels"))
-
-from work import Shape, Work
 
 _MODELS = {"base": (768, 12, 3072), "large": (1024, 16, 4096)}
 _SIZES = ((32, 128), (8, 512), (1, 128), (128, 128))
@@ -39,6 +35,8 @@ _DTYPES = (torch.bfloat16, torch.float16, torch.float32)
 # A wrong kernel is wrong by more than this; tests say how right one is.
 _FAR = 0.05
 _MAX_ROTATION = 256
+# What is read between two turns of an input, in second-level caches.
+_CACHES = 3
 
 
 @dataclass
@@ -72,8 +70,7 @@ def measure(case: KernelCase, timer: Timer, ceilings: Ceilings, rounds: int) -> 
     error = None if first.theirs is None else _error(case, first.ours(), first.theirs())
     if error is not None and not error <= _FAR:
         raise ValueError(f"{_label(case)}: relative error {error:.1e} against PyTorch: not timed")
-    bytes_once = sum(tensor.nbytes for tensor in first.tensors)
-    copies = 1 + min(_MAX_ROTATION - 1, 3 * timer.cache_bytes // max(1, bytes_once))
+    copies = rotation(first, timer)
     inputs = [first, *(case.make(timer.device) for _ in range(copies - 1))]
     candidates = {"ours": timer.prepare([calls.ours for calls in inputs])}
     theirs = [calls.theirs for calls in inputs if calls.theirs is not None]
@@ -98,8 +95,21 @@ def measure(case: KernelCase, timer: Timer, ceilings: Ceilings, rounds: int) -> 
         (work.flops + work.tensor_flops) / seconds / 1e12,
         limit,
         best / seconds,
-        copies * bytes_once > 2 * timer.cache_bytes,
+        copies * _fewest_reads(first) >= _CACHES * timer.cache_bytes,
     )
+
+
+def rotation(calls: Calls, timer: Timer) -> int:
+    """How many inputs take turns: until either side's calls have read three caches full before one's turn comes again.
+
+    Fewer, where these are very many or would fill more than half of the free memory.
+    """
+    wanted = math.ceil(_CACHES * timer.cache_bytes / _fewest_reads(calls))
+    return max(1, min(wanted, _MAX_ROTATION, timer.free_bytes() // 2 // calls.holds))
+
+
+def _fewest_reads(calls: Calls) -> int:
+    return calls.reads if calls.theirs is None else min(calls.reads, calls.their_reads)
 
 
 def bound(work: Work, ceilings: Ceilings, dtype: str) -> tuple[str, float]:
@@ -138,17 +148,12 @@ def _label(case: KernelCase) -> str:
 
 def main() -> int:
     """Measure, print, write JSON after every row. 1 if a result is wrong or a kernel fails."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--json", type=Path, required=True)
-    parser.add_argument("--seconds", type=float, default=60.0)
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--dry-run", action="store_true")
-    arguments = parser.parse_args()
+    arguments = parse(__doc__, seconds=60.0)
     deadline, timer = Deadline(arguments.seconds), make_timer(arguments.dry_run)
     torch.manual_seed(0)
     sizes = {"copy_bytes": 1 << 16, "gemm_size": 32} if arguments.dry_run else {}
     ceilings = measure_ceilings(timer, **sizes)
-    print(f"copy {ceilings.copy_bytes_per_s / 1e9:.0f} GB/s; matrix products: {_rates(ceilings)}", flush=True)
+    print(describe_ceilings(ceilings), flush=True)
     facts = {"environment": describe(), "dry_run": arguments.dry_run, "ceilings": asdict(ceilings)}
     found = Found()
 
@@ -194,8 +199,10 @@ def measure_all(
         save()
 
 
-def _rates(ceilings: Ceilings) -> str:
-    return ", ".join(f"{name} {rate / 1e12:.1f} TFLOP/s" for name, rate in ceilings.gemm_flops.items())
+def describe_ceilings(ceilings: Ceilings) -> str:
+    """One line."""
+    rates = ", ".join(f"{name} {rate / 1e12:.1f} TFLOP/s" for name, rate in ceilings.gemm_flops.items())
+    return f"copy {ceilings.copy_bytes_per_s / 1e9:.0f} GB/s; matrix products: {rates}"
 
 
 if __name__ == "__main__":

@@ -1,0 +1,1 @@
+"""Whole encoders beside stock transformers, torch.compile and flash-attention: ``benchmarks.gpu.encoder.bench``."""

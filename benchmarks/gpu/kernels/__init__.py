@@ -1,0 +1,1 @@
+"""Every kernel beside PyTorch's op: ``benchmarks.gpu.kernels.bench``."""
