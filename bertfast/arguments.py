@@ -61,18 +61,19 @@ def _shape_reason(arguments: Mapping[str, Any]) -> str | None:
     if isinstance(mask, Tensor):
         if mask.dim() != 2:
             return f"{mask.dim()}-D attention_mask"
-        if mask.shape[0] == 1 < _batch_size(arguments):
+        if mask.shape[0] == 1 < _given_shape(arguments)[0]:
             return "attention_mask of one row"
     for name in ("token_type_ids", "position_ids"):
         ids = arguments.get(name)
         if isinstance(ids, Tensor) and ids.dim() != 2:
             return f"{ids.dim()}-D {name}"
-        if isinstance(ids, Tensor) and ids.shape[1] == 1:
+        if isinstance(ids, Tensor) and ids.shape[1] == 1 < _given_shape(arguments)[1]:
             return f"{name} of one column"
     return None
 
 
-def _batch_size(arguments: Mapping[str, Any]) -> int:
+def _given_shape(arguments: Mapping[str, Any]) -> tuple[int, int]:
+    """Batch and length of what the call embeds; zeros if that has no such shape, which `check_inputs` refuses."""
     given = arguments.get("input_ids")
     given = arguments.get("inputs_embeds") if given is None else given
-    return given.shape[0] if isinstance(given, Tensor) and given.dim() > 0 else 0
+    return (given.shape[0], given.shape[1]) if isinstance(given, Tensor) and given.dim() > 1 else (0, 0)

@@ -204,6 +204,8 @@ class Engine:
             prepared = self._prepare(model)
         if prepared.snapshot.training():
             raise Refused("training mode of a submodule")
+        if prepared.snapshot.marks_inputs and torch.is_grad_enabled():
+            raise Refused("a hook on the embeddings, of gradient checkpointing, with gradients")
         embeds = arguments.get("inputs_embeds")
         if isinstance(embeds, Tensor) and embeds.dtype != prepared.weights.dtype:
             raise Refused(f"inputs_embeds of {embeds.dtype}")

@@ -31,7 +31,7 @@ HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_p
 class Snapshot:
     """What an inspected model consisted of: modules, parameters, where their memory is, hooks and constants.
 
-    parameters: the encoder's, by the model's own names.
+    parameters: the encoder's, by the model's own names. marks_inputs: a hook makes the embeddings require gradients.
     """
 
     def __init__(self, model: Any, modules: Mapping[str, nn.Module], parameters: Mapping[str, nn.Parameter]):
@@ -44,6 +44,7 @@ class Snapshot:
         # Most modules have no hook at all, and `any` over empty dicts is the cheapest question there is.
         self._hookless = [found for found in hooks if not found]
         self._hooked = [(found, list(found.values())) for found in hooks if found]
+        self.marks_inputs = any(_marks_inputs(hook) for _, seen in self._hooked for hook in seen)
         # A list of layers is iterated over; what is added to other modules is never called.
         self._sized = [m._modules for m in inner if isinstance(m, nn.ModuleList)]
         self._sized += [model.config.__dict__, *(m.__dict__ for m in inner)]
@@ -194,12 +195,20 @@ def _kind(module: nn.Module) -> str:
 
 
 def _is_inert(hook: Any) -> bool:
-    """transformers' own output-capturing hook does nothing unless stock transformers is collecting outputs."""
-    return (
-        isinstance(hook, FunctionType)
-        and hook.__module__ == "transformers.utils.output_capturing"
-        and hook.__name__ == "output_capturing_hook"
-    )
+    """Whether this is a hook of transformers' own that changes no output while gradients are disabled.
+
+    One does nothing unless stock transformers is collecting outputs, the other marks tensors for a backward pass.
+    """
+    return _is_own_hook(hook, "utils.output_capturing", "output_capturing_hook") or _marks_inputs(hook)
+
+
+def _marks_inputs(hook: Any) -> bool:
+    """Whether this is the hook that gradient checkpointing puts on the embeddings, and leaves there."""
+    return _is_own_hook(hook, "modeling_utils", "make_inputs_require_grads")
+
+
+def _is_own_hook(hook: Any, module: str, name: str) -> bool:
+    return isinstance(hook, FunctionType) and (hook.__module__, hook.__name__) == (f"transformers.{module}", name)
 
 
 def ambient_reason() -> str | None:

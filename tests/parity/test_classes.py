@@ -82,6 +82,8 @@ _FEEDS = {
     "one column": lambda b: {
         "input_ids": b["input_ids"][:, :1],
         "attention_mask": torch.ones_like(b["input_ids"][:, :1]),
+        "token_type_ids": b["token_type_ids"][:, :1],
+        "position_ids": torch.full_like(b["input_ids"][:, :1], 3),
     },
 }
 
