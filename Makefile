@@ -33,10 +33,10 @@ export TOKENIZERS_PARALLELISM := false
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-tf4 cuda-check quick lint format bench gpu build venv clean distclean
+.PHONY: help demo test test-tf4 compatibility cuda-check quick lint format bench gpu build venv clean distclean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
 	@echo
 	@echo '  PYTHON=python3.12         the Python to make the virtual environments from (3.10 or later)'
 	@echo '  PIP_INSTALL_ARGS="..."    passed to pip; "--extra-index-url ..." picks another torch build'
@@ -61,6 +61,10 @@ test-tf4: ## All tests but those of the kernels on transformers 4.57.6
 	  echo "SKIPPED: the tests on transformers 4.57.6; $(VENV_TF4) could not be installed:"; \
 	  tail -n 8 '$(TF4_LOG)' | cut -c 1-300 | sed 's/^/  /'; \
 	fi
+
+compatibility: $(VENV)/.ready $(VENV_TF4)/.ready ## Run what docs/compatibility.md promises, and write it anew
+	@$(VENV)/bin/python tests/compatibility/renew.py $(PYTEST_ARGS)
+	@$(VENV_TF4)/bin/python tests/compatibility/renew.py $(PYTEST_ARGS)
 
 # As above: what cannot be installed is skipped, aloud.
 cuda-check: ## Build the CUDA extension with a CUDA build of torch, and load it: no GPU
