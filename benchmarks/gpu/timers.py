@@ -125,7 +125,8 @@ class CpuTimer:
 
     def __init__(self) -> None:
         self.device = torch.device("cpu")
-        self.cache_bytes = 1 << 16
+        # Small: a dry run need not rotate through many inputs.
+        self.cache_bytes = 1 << 12
 
     def free_bytes(self) -> int:
         return 1 << 26
