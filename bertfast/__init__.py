@@ -1,7 +1,7 @@
 """bertfast: BERT encoders without their padding, behind the import people already have.
 
 Change ``from transformers import ...`` to ``from bertfast import ...``: the accelerated classes are served from
-here, every other name is transformers' own. Importing has no side effect.
+here, every other name is transformers' own. Importing has no side effect but a warning of unsupported versions.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from bertfast._version import __version__
+from bertfast.versions import UnsupportedVersionWarning, check_versions
 
 if TYPE_CHECKING:
     from bertfast.errors import (
@@ -20,9 +21,10 @@ if TYPE_CHECKING:
         InputShapeError,
         InputTypeError,
         StaleGraphError,
+        UninstallError,
         UnsupportedModelError,
     )
-    from bertfast.models.accelerate import accelerate, explain, install, restore, uninstall
+    from bertfast.models.accelerate import accelerate, accelerated, explain, restore
     from bertfast.models.bert import (
         BertForMaskedLM,
         BertForMultipleChoice,
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
         BertLMHeadModel,
         BertModel,
     )
+    from bertfast.models.install import install, installed, uninstall
     from bertfast.models.pipelines import pipeline
     from bertfast.models.warmup import warmup
     from bertfast.reporting import STATS, stats
@@ -43,9 +46,11 @@ _HOMES = {
     "accelerate": "models.accelerate",
     "explain": "models.accelerate",
     "pipeline": "models.pipelines",
-    "install": "models.accelerate",
+    "accelerated": "models.accelerate",
+    "install": "models.install",
+    "installed": "models.install",
     "restore": "models.accelerate",
-    "uninstall": "models.accelerate",
+    "uninstall": "models.install",
     "warmup": "models.warmup",
     "STATS": "reporting",
     "stats": "reporting",
@@ -56,6 +61,7 @@ _HOMES = {
     "InputShapeError": "errors",
     "InputTypeError": "errors",
     "StaleGraphError": "errors",
+    "UninstallError": "errors",
     "UnsupportedModelError": "errors",
     "BertForMaskedLM": "models.bert",
     "BertForMultipleChoice": "models.bert",
@@ -86,17 +92,23 @@ __all__ = [
     "InputShapeError",
     "InputTypeError",
     "StaleGraphError",
+    "UninstallError",
     "UnsupportedModelError",
+    "UnsupportedVersionWarning",
     "__version__",
     "accelerate",
+    "accelerated",
     "explain",
     "install",
+    "installed",
     "pipeline",
     "restore",
     "stats",
     "uninstall",
     "warmup",
 ]
+
+check_versions()
 
 
 def __getattr__(name: str) -> Any:

@@ -77,6 +77,20 @@ class Engine:
         model.__dict__[_ATTRIBUTE] = Engine(options)
 
     @staticmethod
+    def held(owner: Any) -> Engine | None:
+        """The engine that ``owner`` has, if any."""
+        engine: Engine | None = owner.__dict__.get(_ATTRIBUTE)
+        return engine
+
+    @staticmethod
+    def put(model: nn.Module, engine: Engine | None) -> None:
+        """Give a ``BertModel`` an engine that it had before, or none."""
+        if engine is None:
+            Engine.detach(model)
+        else:
+            model.__dict__[_ATTRIBUTE] = engine
+
+    @staticmethod
     def detach(model: nn.Module) -> None:
         """Take a model's engine away, if it has one."""
         model.__dict__.pop(_ATTRIBUTE, None)

@@ -28,6 +28,10 @@ class UnsupportedModelError(BertfastError, ValueError):
     """A model holds no encoder that bertfast can accelerate."""
 
 
+class UninstallError(BertfastError, RuntimeError):
+    """`uninstall` would have removed what somebody else put over bertfast, or kept bertfast alive beneath it."""
+
+
 class StaleGraphError(BertfastError, RuntimeError):
     """A backward pass was asked of a model whose modules were replaced since the forward pass."""
 

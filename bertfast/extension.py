@@ -19,9 +19,10 @@ import torch
 
 from bertfast._version import __version__
 from bertfast.errors import ExtensionError
+from bertfast.versions import SERVED
 
 # Whose stable ABI csrc/bindings is written against.
-_OLDEST_TORCH = (2, 11)
+_OLDEST_TORCH = SERVED["torch"].oldest
 _BUILD = "BERTFAST_CUDA=1 pip install --no-build-isolation --no-deps --force-reinstall ."
 _HOW = f"build it in bertfast's source directory (docs/building.md): {_BUILD}"
 

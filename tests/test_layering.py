@@ -22,9 +22,9 @@ _LAYERS = (
     ("models.auto",),
     ("models.warmup",),
     ("models.accelerate",),
-    ("models.sentence_transformers",),
+    ("models.install", "models.pipeline_classes", "models.sentence_transformers"),
     ("models.bert", "models.tokenizers", "models.__init__"),
-    ("engine",),
+    ("models.forwards", "engine"),
     ("forward",),
     ("prepared",),
     ("autograd", "padding", "runner"),
@@ -35,7 +35,7 @@ _LAYERS = (
     ("linear",),
     ("ops.",),
     ("extension",),
-    ("compat", "errors", "reporting", "_version"),
+    ("compat", "errors", "reporting", "versions", "_version"),
 )
 # The only ones that know transformers. Everything else deals in tensors.
 _KNOW_TRANSFORMERS = ("models.", "families.", "compat", "cli.")

@@ -1,7 +1,9 @@
-"""Accelerate models that exist already, one by one or all of a process."""
+"""Accelerate models that exist already, for good or for the length of a block, and tell how they ran."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from torch import nn
@@ -9,22 +11,15 @@ from transformers.models.bert import modeling_bert as hf
 
 from bertfast.engine import PROBING, Engine, Probed
 from bertfast.errors import UnsupportedModelError
-from bertfast.models import sentence_transformers
-from bertfast.models.bert import (
-    ACCELERATED,
-    POOLED_HEADS,
-    STOCK_FORWARD,
-    BertModel,
-    fast_forward,
-    reads_pooled_only,
-)
+from bertfast.models import pipeline_classes, sentence_transformers
+from bertfast.models.bert import ACCELERATED, BertModel
+from bertfast.models.install import is_installed
 from bertfast.options import Options
 from bertfast.reporting import Call, Report
 
 T = TypeVar("T")
 
 _ORIGINALS = {fast: stock for stock, fast in ACCELERATED.items()}
-_installed: dict[type[nn.Module], Any] = {}
 
 
 def accelerate(model: T, *, pad_outputs: str = "auto", on_fallback: str = "log", cuda_graphs: bool = True) -> T:
@@ -36,7 +31,15 @@ def accelerate(model: T, *, pad_outputs: str = "auto", on_fallback: str = "log",
     cuda_graphs: on a GPU, replay recorded launches for small batches (`warmup` records them before the first call).
     Calling it again changes the options. Raises UnsupportedModelError if there is no BERT encoder inside.
     """
-    options = Options(pad_outputs, on_fallback, cuda_graphs)
+    return _accelerate(model, Options(pad_outputs, on_fallback, cuda_graphs))
+
+
+def accelerate_what_is_stock(model: T) -> T:
+    """`accelerate` with its defaults, but encoders that are accelerated already keep their options."""
+    return _accelerate(model, None)
+
+
+def _accelerate(model: T, options: Options | None) -> T:
     root = root_of(model)
     encoders = [m for m in root.modules() if type(m) in (hf.BertModel, BertModel)]
     if not encoders:
@@ -44,12 +47,13 @@ def accelerate(model: T, *, pad_outputs: str = "auto", on_fallback: str = "log",
             f"{type(model).__name__} holds no transformers BertModel; bertfast accelerates "
             f"{', '.join(sorted(m.__name__ for m in _ORIGINALS))} and modules that contain one"
         )
-    for module in root.modules():
-        fast = ACCELERATED.get(type(module)) or sentence_transformers.accelerated_class(type(module))
+    for part in _parts(model):
+        fast = _accelerated_class(type(part))
         if fast is not None:
-            module.__class__ = fast
+            part.__class__ = fast
     for encoder in encoders:
-        Engine.attach(encoder, options)
+        if options is not None or Engine.held(encoder) is None:
+            Engine.attach(encoder, options or Options())
     return model
 
 
@@ -59,31 +63,54 @@ def holds_encoder(root: nn.Module) -> bool:
 
 
 def restore(model: T) -> T:
-    """Undo `accelerate`, in place: every encoder inside ``model`` is transformers' own class again."""
-    for module in root_of(model).modules():
-        stock = _ORIGINALS.get(type(module)) or sentence_transformers.stock_class(type(module))
+    """Undo `accelerate`, in place: every encoder inside ``model`` is transformers' own class again.
+
+    Nothing else changes: attributes, hooks and replaced methods stay as they are.
+    """
+    for part in _parts(model):
+        stock = _stock_class(type(part))
         if stock is not None:
-            module.__class__ = stock
-        Engine.detach(module)
+            part.__class__ = stock
+        if isinstance(part, nn.Module):
+            Engine.detach(part)
     return model
 
 
-def install() -> None:
-    """Accelerate every BERT of this process, whoever made it, also those still to be made. Idempotent."""
-    if _installed:
-        return
-    for head in POOLED_HEADS:
-        _installed[head] = head.forward
-        head.forward = reads_pooled_only(head.forward)
-    _installed[hf.BertModel] = STOCK_FORWARD
-    hf.BertModel.forward = fast_forward
+@contextmanager
+def accelerated(model: T, **options: Any) -> Iterator[T]:
+    """`accelerate` for the length of a ``with`` block; at its end, ``model`` is what it was before.
+
+    options: of `accelerate`. What was accelerated before stays so, with the options it had; inside of the block,
+    options that are given hold for it too. Blocks may be nested. All threads see the change.
+    """
+    before = [(part, type(part), Engine.held(part)) for part in _parts(model)]
+    accelerate(model, **options) if options else accelerate_what_is_stock(model)
+    try:
+        yield model
+    finally:
+        for part, kind, engine in before:
+            if type(part) is _accelerated_class(kind):
+                part.__class__ = kind
+            if isinstance(part, nn.Module):
+                Engine.put(part, engine)
 
 
-def uninstall() -> None:
-    """Undo `install`. Models made by bertfast's own classes or by `accelerate` stay fast."""
-    while _installed:
-        model_class, forward = _installed.popitem()
-        model_class.forward = forward
+def _parts(model: Any) -> list[Any]:
+    """What may change its class: a pipeline, and the modules inside."""
+    modules = list(root_of(model).modules())
+    return modules if isinstance(model, nn.Module) else [model, *modules]
+
+
+def _accelerated_class(kind: type) -> type | None:
+    return (
+        ACCELERATED.get(kind)
+        or sentence_transformers.accelerated_class(kind)
+        or pipeline_classes.accelerated_class(kind)
+    )
+
+
+def _stock_class(kind: type) -> type | None:
+    return _ORIGINALS.get(kind) or sentence_transformers.stock_class(kind) or pipeline_classes.stock_class(kind)
 
 
 def explain(model: Any, *args: Any, **kwargs: Any) -> Report:
@@ -145,7 +172,7 @@ def root_of(model: Any) -> nn.Module:
 
 def encoders_of(root: nn.Module) -> list[nn.Module]:
     """The accelerated encoders inside ``root``. Raises UnsupportedModelError if there is none."""
-    patched = hf.BertModel in _installed
+    patched = is_installed()
     found = [m for m in root.modules() if type(m) is BertModel or (patched and type(m) is hf.BertModel)]
     if not found:
         raise UnsupportedModelError(f"{type(root).__name__} holds no accelerated encoder; call bertfast.accelerate")

@@ -21,12 +21,12 @@ class _Accelerates:
     @classmethod
     def from_pretrained(cls, *args: Any, **kwargs: Any) -> Any:
         """As transformers' own."""
-        return accelerated(cls._stock.from_pretrained(*args, **kwargs))
+        return _accelerated(cls._stock.from_pretrained(*args, **kwargs))
 
     @classmethod
     def from_config(cls, *args: Any, **kwargs: Any) -> Any:
         """As transformers' own."""
-        return accelerated(cls._stock.from_config(*args, **kwargs))
+        return _accelerated(cls._stock.from_config(*args, **kwargs))
 
 
 def is_auto_model(name: str) -> bool:
@@ -43,6 +43,6 @@ def auto_model_class(name: str) -> type:
     return _classes[stock]
 
 
-def accelerated(model: Any) -> Any:
+def _accelerated(model: Any) -> Any:
     """``model``, accelerated if it holds an encoder that can be."""
     return accelerate(model) if isinstance(model, nn.Module) and holds_encoder(model) else model

@@ -19,19 +19,19 @@ from transformers.models.bert import modeling_bert as hf
 
 from bertfast import compat
 from bertfast.engine import Engine
+from bertfast.models.forwards import ClassForward
 from bertfast.options import Reads
 
 #: An encoder and what its caller reads of it, while such a caller is running.
 _reading: ContextVar[tuple[nn.Module | None, Reads]] = ContextVar("bertfast_reading", default=(None, Reads.EVERYTHING))
 
-# Taken before `install` can replace it: what a fallback runs.
-STOCK_FORWARD = hf.BertModel.forward
+BERT = ClassForward(hf.BertModel)
 _ARGUMENTS = tuple(
     name
-    for name, parameter in inspect.signature(STOCK_FORWARD).parameters.items()
+    for name, parameter in inspect.signature(BERT.own).parameters.items()
     if parameter.kind is parameter.POSITIONAL_OR_KEYWORD and name != "self"
 )
-_TAKES_KEYWORDS = any(p.kind is p.VAR_KEYWORD for p in inspect.signature(STOCK_FORWARD).parameters.values())
+_TAKES_KEYWORDS = any(p.kind is p.VAR_KEYWORD for p in inspect.signature(BERT.own).parameters.values())
 
 
 def named_arguments(args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any] | None:
@@ -43,27 +43,43 @@ def named_arguments(args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, 
     return {**dict(zip(_ARGUMENTS, args, strict=False)), **kwargs}
 
 
-@functools.wraps(STOCK_FORWARD)
-def fast_forward(self: nn.Module, *args: Any, **kwargs: Any) -> Any:
-    """``BertModel.forward``, packed where it can be."""
+def _forward(self: nn.Module, stock: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """``BertModel.forward``, packed where it can be, else ``stock``."""
     if torch.compiler.is_compiling():
-        return STOCK_FORWARD(self, *args, **kwargs)
+        return stock(self, *args, **kwargs)
     # Read once: an encoder that runs inside this one is another caller's.
     encoder, reads = _reading.get()
     if encoder is not self or self._forward_hooks or "forward" in self.__dict__:
         reads = Reads.EVERYTHING
     engine = Engine.of(self)
-    if type(self) not in (BertModel, hf.BertModel):
-        # A subclass may override any step of the way.
-        engine.fall_back(self, f"a subclass, {type(self).__name__}")
-        return STOCK_FORWARD(self, *args, **kwargs)
+    # A subclass may override any step of the way.
+    subclass = None if type(self) in (BertModel, hf.BertModel) else f"a subclass, {type(self).__name__}"
+    reason = subclass or BERT.replacement(stock)
+    if reason is not None:
+        engine.fall_back(self, reason)
+        return stock(self, *args, **kwargs)
     arguments = named_arguments(args, kwargs)
     # Arguments that do not fit are for transformers to refuse.
     if arguments is not None:
-        output = engine.forward(self, STOCK_FORWARD, arguments, reads)
+        output = engine.forward(self, stock, arguments, reads)
         if output is not NotImplemented:
             return output
-    return STOCK_FORWARD(self, *args, **kwargs)
+    return stock(self, *args, **kwargs)
+
+
+@functools.wraps(BERT.own)
+def installed_forward(self: nn.Module, *args: Any, **kwargs: Any) -> Any:
+    """What `install` puts over transformers' ``BertModel.forward``."""
+    return _forward(self, BERT.beneath, args, kwargs)
+
+
+@functools.wraps(BERT.own)
+def _accelerated_forward(self: nn.Module, *args: Any, **kwargs: Any) -> Any:
+    stock = BERT.current()
+    if BERT.layer is not None and stock is not BERT.beneath:
+        # Somebody's function over `installed_forward`, which will be reached through it.
+        return stock(self, *args, **kwargs)
+    return _forward(self, stock, args, kwargs)
 
 
 @contextmanager
@@ -89,10 +105,31 @@ def reads_pooled_only(stock: Callable[..., Any]) -> Callable[..., Any]:
     return forward
 
 
+def _pooled_head(head: ClassForward) -> Callable[..., Any]:
+    """`reads_pooled_only` of a head, unless somebody has replaced transformers' forward."""
+    own = reads_pooled_only(head.own)
+
+    @functools.wraps(head.own)
+    def forward(self: Any, *args: Any, **kwargs: Any) -> Any:
+        found = head.current()
+        return (own if head.is_own(found) else found)(self, *args, **kwargs)
+
+    return forward
+
+
+#: Those of transformers' heads that read the pooled output only.
+POOLED_HEADS = tuple(
+    ClassForward(head)
+    for head in (hf.BertForNextSentencePrediction, hf.BertForSequenceClassification, hf.BertForMultipleChoice)
+)
+POOLED_HEAD_CLASSES = tuple(head.kind for head in POOLED_HEADS)
+_NEXT_SENTENCE, _SEQUENCE, _CHOICE = POOLED_HEADS
+
+
 class BertModel(hf.BertModel):
     """transformers' ``BertModel`` on packed tokens."""
 
-    forward = fast_forward
+    forward = _accelerated_forward
 
     def _apply(self, fn: Callable[..., Any], recurse: bool = True) -> nn.Module:
         # .to(), .half() and the like: do not keep the old weights alive until the next call.
@@ -132,19 +169,19 @@ class BertForMaskedLM(_WithBert, hf.BertForMaskedLM):
 class BertForNextSentencePrediction(_WithBert, hf.BertForNextSentencePrediction):
     """transformers' ``BertForNextSentencePrediction`` on packed tokens, padding dropped."""
 
-    forward = reads_pooled_only(hf.BertForNextSentencePrediction.forward)
+    forward = _pooled_head(_NEXT_SENTENCE)
 
 
 class BertForSequenceClassification(_WithBert, hf.BertForSequenceClassification):
     """transformers' ``BertForSequenceClassification`` on packed tokens, padding dropped."""
 
-    forward = reads_pooled_only(hf.BertForSequenceClassification.forward)
+    forward = _pooled_head(_SEQUENCE)
 
 
 class BertForMultipleChoice(_WithBert, hf.BertForMultipleChoice):
     """transformers' ``BertForMultipleChoice`` on packed tokens, padding dropped."""
 
-    forward = reads_pooled_only(hf.BertForMultipleChoice.forward)
+    forward = _pooled_head(_CHOICE)
 
 
 class BertForTokenClassification(_WithBert, hf.BertForTokenClassification):
@@ -166,9 +203,6 @@ MODELS: tuple[type[nn.Module], ...] = (
     BertForTokenClassification,
     BertForQuestionAnswering,
 )
-
-#: Those of transformers' heads that read the pooled output only.
-POOLED_HEADS = (hf.BertForNextSentencePrediction, hf.BertForSequenceClassification, hf.BertForMultipleChoice)
 
 #: transformers' class -> bertfast's.
 ACCELERATED: dict[type[nn.Module], type[nn.Module]] = {getattr(hf, m.__name__): m for m in MODELS}

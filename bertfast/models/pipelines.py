@@ -6,12 +6,13 @@ import functools
 from typing import Any
 
 import transformers
+from torch import nn
 
-from bertfast.models.auto import accelerated
+from bertfast.models.accelerate import accelerate_what_is_stock, holds_encoder
 
 
 @functools.wraps(transformers.pipeline)
 def pipeline(*args: Any, **kwargs: Any) -> Any:
     made = transformers.pipeline(*args, **kwargs)
-    accelerated(getattr(made, "model", None))
-    return made
+    model = getattr(made, "model", None)
+    return accelerate_what_is_stock(made) if isinstance(model, nn.Module) and holds_encoder(model) else made

@@ -7,10 +7,14 @@ own name, so that saving writes the usual ``tokenizer_class`` and unpickling fin
 from __future__ import annotations
 
 import inspect
+from functools import cache
 from typing import Any
 
 import transformers
 from transformers import PreTrainedTokenizerBase
+
+from bertfast import compat
+from bertfast.reporting import logger
 
 # The order of the options that transformers 4 takes by position, after the texts.
 _POSITIONAL = (
@@ -37,11 +41,30 @@ class _BatchMethods:
     """``encode_plus`` and ``batch_encode_plus`` as transformers 4 has them."""
 
     def encode_plus(self, text: Any, text_pair: Any = None, *options: Any, **kwargs: Any) -> Any:
-        """Encode one text or one pair; options as of calling the tokenizer."""
-        return self(text, text_pair, **_named(options, kwargs))  # type: ignore[operator]
+        """Encode one text or one pair; options as of calling the tokenizer. Raises TypeError for a list of texts."""
+        named = _named(options, kwargs)
+        if getattr(self, "is_fast", False) and not named.get("is_split_into_words"):
+            # Calling the tokenizer would take a list for a batch.
+            if text_pair is None and _is_pair(text):
+                text, text_pair = text
+            for name, given in (("text", text), ("text_pair", text_pair)):
+                if not isinstance(given, str) and not (given is None and name == "text_pair"):
+                    raise TypeError(
+                        f"{name}: expected a str, got a {type(given).__name__}; batch_encode_plus takes several texts, "
+                        "and is_split_into_words=True the words of one"
+                    )
+        return self(text, text_pair, **named)  # type: ignore[operator]
 
     def batch_encode_plus(self, batch_text_or_text_pairs: Any, *options: Any, **kwargs: Any) -> Any:
-        """Encode a list of texts, or of pairs of texts; options as of calling the tokenizer."""
+        """Encode a list of texts, or of pairs of texts; options as of calling the tokenizer.
+
+        Raises TypeError for a single text.
+        """
+        if not isinstance(batch_text_or_text_pairs, list | tuple):
+            raise TypeError(
+                f"batch_text_or_text_pairs has to be a list or a tuple (got {type(batch_text_or_text_pairs)}); "
+                "encode_plus takes one text"
+            )
         batch, named = list(batch_text_or_text_pairs), _named(options, kwargs)
         if batch and not named.get("is_split_into_words") and all(_is_pair(item) for item in batch):
             first, second = (list(side) for side in zip(*batch, strict=True))
@@ -87,7 +110,21 @@ def is_tokenizer(name: str) -> bool:
 def tokenizer_class(name: str) -> type:
     """transformers' tokenizer class ``name``, with ``batch_encode_plus`` if it has none."""
     stock = _stock_class(name)
+    if stock is not None and not compat.TRANSFORMERS_5:
+        _say_slow(name)
     return AutoTokenizer if stock is None else _with_batch_methods(stock)
+
+
+@cache
+def _say_slow(name: str) -> None:
+    """Once: that a class tokenizes in Python, where there is a compiled one. transformers 5 has only those."""
+    if not name.endswith("Fast") and _stock_class(f"{name}Fast") is not None:
+        logger.warning(
+            "bertfast: %s of transformers 4 tokenizes in Python, which can take longer than the model; "
+            "%sFast gives the same tokens",
+            name,
+            name,
+        )
 
 
 def _stock_class(name: str) -> type | None:

@@ -11,7 +11,7 @@ from bertfast.engine import Engine
 from bertfast.errors import FallbackError
 from bertfast.graphs import Bucket, GraphLimits
 from bertfast.models.accelerate import encoders_of, root_of
-from bertfast.models.bert import POOLED_HEADS, reading
+from bertfast.models.bert import POOLED_HEAD_CLASSES, reading
 from bertfast.options import Reads
 from bertfast.reporting import FAST
 
@@ -31,7 +31,7 @@ def warmup(model: Any, batch_size: int = 1, max_length: int = 128) -> int:
 def _reads(root: nn.Module, encoder: nn.Module) -> Reads:
     """What the heads of an encoder read of it."""
     heads = [m for m in root.modules() if getattr(m, "bert", None) is encoder]
-    return Reads.FIRST_TOKEN if heads and isinstance(heads[0], POOLED_HEADS) else Reads.TOKENS
+    return Reads.FIRST_TOKEN if heads and isinstance(heads[0], POOLED_HEAD_CLASSES) else Reads.TOKENS
 
 
 def _warm_up(encoder: Any, reads: Reads, batch_size: int, max_length: int) -> int:

@@ -1,0 +1,80 @@
+"""Which versions of transformers and torch are served and tested: the one place that says so.
+
+Looked at when bertfast is imported, without importing either package.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import metadata
+
+logger = logging.getLogger("bertfast")
+
+
+@dataclass(frozen=True)
+class Served:
+    """oldest: the first version that is served; before: the first that is not any more; tested: ascending."""
+
+    oldest: tuple[int, ...]
+    before: tuple[int, ...] | None
+    tested: tuple[str, ...]
+
+    def __str__(self) -> str:
+        below = "" if self.before is None else f", below {_dotted(self.before)}"
+        return f"{_dotted(self.oldest)} or later{below}"
+
+
+SERVED = {
+    "torch": Served(oldest=(2, 11), before=None, tested=("2.11.0", "2.13.0", "2.14.1")),
+    "transformers": Served(oldest=(4, 57), before=(6,), tested=("4.57.6", "5.20.2", "5.23.0")),
+}
+
+
+class UnsupportedVersionWarning(UserWarning):
+    """transformers or torch is installed in a version that bertfast is not made for."""
+
+
+def check_versions(installed: Callable[[str], str] = metadata.version) -> None:
+    """Warn of versions that are not served; log those that are newer than any tested, at INFO.
+
+    A newer minor version usually works, and comes every month: nothing to warn everybody of. installed: the version
+    of a package by its name; what raises PackageNotFoundError, or cannot be read, is not looked at.
+    """
+    for package, served in SERVED.items():
+        try:
+            found = installed(package)
+        except metadata.PackageNotFoundError:
+            continue
+        version = _numbers(found)
+        if not version:
+            continue
+        if version < served.oldest or (served.before is not None and version >= served.before):
+            warnings.warn(
+                f"bertfast serves {package} {served}, and {found} is installed: imports may fail, and calls were never "
+                f"compared with stock transformers there; pip install '{package}{_specifier(served)}'",
+                UnsupportedVersionWarning,
+                stacklevel=3,
+            )
+        elif version > _numbers(served.tested[-1]):
+            logger.info(
+                "bertfast: %s %s is newer than the newest version tested, %s", package, found, served.tested[-1]
+            )
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    """The release of a version: ``"2.13.0+cpu"`` and ``"2.13.0.dev1"`` -> ``(2, 13, 0)``; empty if there is none."""
+    found = re.match(r"\d+(\.\d+)*", version)
+    return tuple(int(part) for part in found[0].split(".")) if found else ()
+
+
+def _dotted(version: tuple[int, ...]) -> str:
+    return ".".join(map(str, version))
+
+
+def _specifier(served: Served) -> str:
+    below = "" if served.before is None else f",<{_dotted(served.before)}"
+    return f">={_dotted(served.oldest)}{below}"

@@ -1,0 +1,159 @@
+"""Functions that somebody else put in the place of transformers' forwards: obeyed, never lost."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import torch
+from tolerances import assert_same_output
+from torch import nn
+from transformers.models.bert import modeling_bert
+
+import bertfast
+from dropin.helpers import assert_falls_back, counted
+
+HEAD = "BertForSequenceClassification"
+
+
+@torch.no_grad()
+def _call(model: nn.Module, batch: dict[str, Any]) -> Any:
+    return model(**batch)
+
+
+class _Patch:
+    """Another library's function over a class's ``forward``. calls: how often it ran."""
+
+    def __init__(self, kind: type[nn.Module], wraps: bool = True) -> None:
+        self.kind, self.beneath, self.calls = kind, kind.forward, 0
+
+        def forward(model: nn.Module, *args: Any, **kwargs: Any) -> Any:
+            self.calls += 1
+            return self.beneath(model, *args, **kwargs)
+
+        # A good citizen copies the name, the module and the signature of what it stands in for.
+        self.forward = functools.wraps(self.beneath)(forward) if wraps else forward
+        kind.forward = self.forward
+
+    def remove(self) -> None:
+        self.kind.forward = self.beneath
+
+
+@pytest.fixture(autouse=True)
+def _as_before() -> Iterator[None]:
+    kinds = [modeling_bert.BertModel, getattr(modeling_bert, HEAD)]
+    forwards = [kind.forward for kind in kinds]
+    yield
+    for kind, forward in zip(kinds, forwards, strict=True):
+        kind.forward = forward
+    bertfast.uninstall()
+    assert [kind.forward for kind in kinds] == forwards
+
+
+@pytest.mark.parametrize("wraps", [True, False])
+def test_a_patch_from_before_install_runs_and_outlives_it(make_pair, batch, wraps):
+    pair = make_pair()
+    expected = _call(pair.stock, batch)
+    patch = _Patch(modeling_bert.BertModel, wraps)
+    bertfast.install()
+    with counted() as calls:
+        assert_same_output(_call(pair.stock, batch), expected, pair.bound)
+    assert patch.calls == 1
+    assert calls["stock"] == 1
+    assert "BertModel.forward has been replaced by" in bertfast.explain(pair.stock).reason
+    bertfast.uninstall()
+    assert modeling_bert.BertModel.forward is patch.forward
+    patch.remove()
+
+
+def test_a_patch_that_goes_before_uninstall_leaves_nothing_behind(make_pair, batch):
+    pair = make_pair()
+    stock = modeling_bert.BertModel.forward
+    patch = _Patch(modeling_bert.BertModel)
+    bertfast.install()
+    patch.remove()
+    bertfast.install()
+    with counted() as calls:
+        _call(pair.stock, batch)
+    assert calls == {"fast": 1}
+    bertfast.uninstall()
+    assert modeling_bert.BertModel.forward is stock
+
+
+def test_a_patch_over_install_is_fast_and_uninstall_refuses_to_lose_it(make_pair, batch):
+    pair = make_pair()
+    bertfast.install()
+    patch = _Patch(modeling_bert.BertModel)
+    bertfast.install()
+    assert modeling_bert.BertModel.forward is patch.forward
+    for model in (pair.stock, pair.fast):
+        with counted() as calls:
+            _call(model, batch)
+        assert calls == {"fast": 1}
+    assert patch.calls == 2
+
+    with pytest.raises(bertfast.UninstallError, match=r"BertModel\.forward has been replaced by .*test_third_parties"):
+        bertfast.uninstall()
+    assert modeling_bert.BertModel.forward is patch.forward
+    with counted() as calls:
+        _call(pair.stock, batch)
+    assert calls == {"fast": 1}
+
+    patch.remove()
+    bertfast.uninstall()
+    with counted() as calls:
+        _call(pair.stock, batch)
+    assert not calls
+
+
+@pytest.mark.parametrize("class_name", ["BertModel", HEAD])
+def test_a_patch_reaches_accelerated_models(make_pair, batch, class_name, caplog):
+    pair = make_pair(class_name)
+    patch = _Patch(modeling_bert.BertModel)
+    assert_falls_back(pair, lambda model: _call(model, batch), r"BertModel\.forward has been replaced", caplog)
+    assert patch.calls > 0
+    patch.remove()
+    pair.check(**batch)
+
+
+@pytest.mark.parametrize("way", ["accelerated", "install", "patched after install"])
+def test_a_patched_head_may_look_at_every_token(make_pair, batch, way):
+    pair = make_pair(HEAD)
+    expected = _call(pair.stock, batch).logits
+    model = pair.fast if way == "accelerated" else pair.stock
+    if way == "patched after install":
+        bertfast.install()
+    seen = []
+
+    def forward(self: Any, input_ids: Any = None, attention_mask: Any = None, token_type_ids: Any = None) -> Any:
+        output = self.bert(input_ids, attention_mask=attention_mask, token_type_ids=token_type_ids)
+        seen.append(output.last_hidden_state)
+        return self.classifier(output.pooler_output)
+
+    stock = getattr(modeling_bert, HEAD).forward
+    getattr(modeling_bert, HEAD).forward = forward
+    if way == "install":
+        bertfast.install()
+    with counted() as calls:
+        logits = _call(model, batch)
+    assert calls == {"fast": 1}
+    assert_same_output(logits, expected, pair.bound)
+    assert seen[0].shape == (5, 13, 48)
+    if way == "patched after install":
+        with pytest.raises(bertfast.UninstallError, match=HEAD):
+            bertfast.uninstall()
+    getattr(modeling_bert, HEAD).forward = stock
+
+
+def test_gradients_under_install_are_stocks(make_pair, batch):
+    pair = make_pair()
+    with bertfast.installed():
+        pair.stock(**batch).last_hidden_state.square().sum().backward()
+    found = [p.grad.clone() for p in pair.stock.parameters() if p.grad is not None]
+    pair.stock.zero_grad()
+    pair.stock(**batch).last_hidden_state.square().sum().backward()
+    expected = [p.grad for p in pair.stock.parameters() if p.grad is not None]
+    assert len(found) == len(expected) > 10
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-3)
