@@ -21,6 +21,8 @@ from bertfast._version import __version__
 from bertfast.errors import ExtensionError
 from bertfast.versions import SERVED
 
+# Of the kernels: csrc/kernels/limits.h.
+OLDEST_CAPABILITY = (7, 5)
 # Whose stable ABI csrc/bindings is written against.
 _OLDEST_TORCH = SERVED["torch"].oldest
 _BUILD = "BERTFAST_CUDA=1 pip install --no-build-isolation --no-deps --force-reinstall ."
@@ -57,11 +59,12 @@ def why_not_on(capability: tuple[int, int]) -> str | None:
     if any(_runs(code, capability) for code in (*info["sass"], *info["ptx"])):
         return None
     major, minor = capability
-    if capability < (7, 5):
-        return f"the kernels need compute capability 7.5 or later, the device has {major}.{minor}"
+    # csrc/bindings/cuda_errors.cpp has the same words where a launch fails.
+    if capability < OLDEST_CAPABILITY:
+        return f"the kernels need compute capability {_dotted(OLDEST_CAPABILITY)} or later, this is {major}.{minor}"
     return (
         f"bertfast._C holds no code for sm_{major}{minor}; it was built for {' '.join(info['sass'] + info['ptx'])}. "
-        f"Build it again: TORCH_CUDA_ARCH_LIST={major}.{minor} {_BUILD}"
+        f"Build it again in bertfast's source directory: TORCH_CUDA_ARCH_LIST={major}.{minor} {_BUILD}"
     )
 
 
@@ -121,18 +124,36 @@ def _find() -> _Loaded:
         others = sorted(path.name for path in Path(__file__).parent.glob("_C.*.so"))
         if others:
             return _Loaded(reason=f"{', '.join(others)} is for another version of Python; {_HOW}", broken=True)
-        return _Loaded(reason=f"bertfast was installed without its CUDA kernels; {_HOW}")
+        return _Loaded(reason=_why_missing())
     if _release(torch.__version__) < _OLDEST_TORCH:
-        return _Loaded(reason=f"they need torch 2.11 or later, this is {torch.__version__}", broken=True)
+        reason = f"they need torch {_dotted(_OLDEST_TORCH)} or later, this is {torch.__version__}"
+        return _Loaded(reason=reason, broken=True)
+    where = spec.origin or ", ".join(spec.submodule_search_locations or ["bertfast._C"])
     try:
         module = importlib.import_module("bertfast._C")
-    except ImportError as error:
-        reason = f"{spec.origin} does not load with torch {torch.__version__}: {error}. If it is old, {_HOW}"
+    except Exception as error:  # of whatever kind, bertfast goes on without it
+        reason = f"{where} does not load with torch {torch.__version__}: {error}. If it is old, {_HOW}"
         return _Loaded(reason=reason, broken=True)
+    if not hasattr(module, "build_info"):
+        return _Loaded(reason=f"{where} is not the extension: remove it; {_HOW}", broken=True)
     built = module.build_info()["bertfast"]
     if built != __version__:
-        return _Loaded(reason=f"{spec.origin} is of bertfast {built}, this is {__version__}; {_HOW}", broken=True)
+        return _Loaded(reason=f"{where} is of bertfast {built}, this is {__version__}; {_HOW}", broken=True)
     return _Loaded(module)
+
+
+def _why_missing() -> str:
+    root = Path(__file__).resolve().parents[1]
+    if not (root / "setup.py").exists():
+        return f"bertfast was installed without its CUDA kernels; {_HOW}"
+    return (
+        f"bertfast is imported from its source directory, {root}, which holds no built CUDA kernels. One that is "
+        f"installed may have them: start Python in another directory; or {_HOW}"
+    )
+
+
+def _dotted(release: tuple[int, ...]) -> str:
+    return ".".join(map(str, release))
 
 
 def _release(version: str) -> tuple[int, int]:

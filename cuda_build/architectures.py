@@ -11,8 +11,8 @@ from cuda_build.variables import BadVariable
 _VARIABLE = "TORCH_CUDA_ARCH_LIST"
 # T4; A100; RTX 30; L4 and RTX 40; H100 and H200; B200; RTX 50.
 _DEFAULT = ("75", "80", "86", "89", "90", "100", "120")
-# The kernels use instructions that came with it.
-_OLDEST = 75
+# Of the kernels: csrc/kernels/limits.h.
+OLDEST = 75
 # The first architectures that have features of their own (9.0a), and of their family (10.0f).
 _OLDEST_WITH_SUFFIX = {"": 0, "a": 90, "f": 100}
 _ENTRY = re.compile(r"(?P<major>\d+)\.(?P<minor>\d)(?P<suffix>[af]?)(?P<ptx>\+PTX)?")
@@ -59,8 +59,8 @@ def _parse(entry: str, text: str, known: Collection[str]) -> Architecture:
     if match is None:
         raise BadVariable(_VARIABLE, text, f'numbers such as "8.0;9.0a;12.0+PTX", without names; not {entry!r}')
     number = match["major"] + match["minor"]
-    if int(number) < _OLDEST:
-        raise BadVariable(_VARIABLE, text, f"7.5 or later, which the kernels need; not {entry!r}")
+    if int(number) < OLDEST:
+        raise BadVariable(_VARIABLE, text, f"{_dotted([str(OLDEST)])} or later, which the kernels need; not {entry!r}")
     if number not in known:
         raise BadVariable(_VARIABLE, text, f"what this nvcc knows: {_dotted(known)}; not {entry!r}")
     if int(number) < _OLDEST_WITH_SUFFIX[match["suffix"]]:

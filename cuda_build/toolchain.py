@@ -131,7 +131,8 @@ def find_torch() -> Package:
     facts = runpy.run_path(str(path / "version.py"))
     version = str(facts["__version__"])
     if _release(version) < OLDEST_TORCH:
-        raise CannotBuild(f"torch {version} is too old for its stable ABI: install torch 2.11 or later")
+        oldest = ".".join(map(str, OLDEST_TORCH))
+        raise CannotBuild(f"torch {version} is too old for its stable ABI: install torch {oldest} or later")
     return Package(version, path, path / "include")
 
 

@@ -3,30 +3,33 @@
 #include <cuda_runtime_api.h>
 
 #include "bindings/build_config.h"
+#include "kernels/limits.h"
 
 namespace bertfast::bindings {
 namespace {
 
-constexpr int kOldestCapability = 75;  // what the kernels need, see cuda_build/architectures.py
+std::string dotted(int compute_capability) {
+  return std::to_string(compute_capability / 10) + "." + std::to_string(compute_capability % 10);
+}
 
+// In the words of bertfast/extension.py, which asks before anything is launched.
 std::string no_code(const DeviceName& device) {
   const std::string where = "cuda:" + std::to_string(device.index) + ", " + device.name + " (sm_" +
                             std::to_string(device.compute_capability) + ")";
+  const std::string capability = dotted(device.compute_capability);
   if (device.compute_capability < kOldestCapability) {
-    return where + " is too old: the kernels need sm_75 or later";
+    return "the kernels need compute capability " + dotted(kOldestCapability) +
+           " or later, this is " + capability + ": " + where;
   }
-  const std::string architecture = std::to_string(device.compute_capability / 10) + "." +
-                                   std::to_string(device.compute_capability % 10);
   return "bertfast._C holds no code for " + where + "; it was built for " + kBuildConfig.codes +
-         ". Build it again, in bertfast's source directory: BERTFAST_CUDA=1 TORCH_CUDA_ARCH_LIST=" +
-         architecture + " pip install --no-build-isolation --no-deps --force-reinstall .";
+         ". Build it again in bertfast's source directory: TORCH_CUDA_ARCH_LIST=" + capability +
+         " BERTFAST_CUDA=1 pip install --no-build-isolation --no-deps --force-reinstall .";
 }
 
 std::string old_driver() {
   return std::string("the NVIDIA driver is older than CUDA ") + kBuildConfig.nvcc_version +
          ", which bertfast._C was built with. Update the driver, or build it again with the nvcc "
-         "of "
-         "an older CUDA.";
+         "of an older CUDA.";
 }
 
 }  // namespace

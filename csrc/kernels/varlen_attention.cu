@@ -7,7 +7,6 @@
 namespace bertfast {
 namespace {
 
-constexpr int kOldestCapability = 75;
 constexpr int kOldestBFloat16Capability = 80;
 // Within a tile of at most 128 rows, offsets have 32 bits.
 constexpr int64_t kMaxRowElements = std::numeric_limits<int32_t>::max() / 128;

@@ -140,8 +140,13 @@ def test_no_device_is_an_error_and_no_number(built):
     ("status", "device", "capability", "words"),
     [
         (209, "NVIDIA H100", 90, "no code for cuda:0, NVIDIA H100 (sm_90); it was built for sm_80 compute_80"),
-        (209, "NVIDIA H100", 90, "BERTFAST_CUDA=1 TORCH_CUDA_ARCH_LIST=9.0 pip install"),
-        (209, "Tesla V100", 70, "cuda:0, Tesla V100 (sm_70) is too old: the kernels need sm_75 or later"),
+        (209, "NVIDIA H100", 90, "TORCH_CUDA_ARCH_LIST=9.0 BERTFAST_CUDA=1 pip install"),
+        (
+            209,
+            "Tesla V100",
+            70,
+            "the kernels need compute capability 7.5 or later, this is 7.0: cuda:0, Tesla V100 (sm_70)",
+        ),
         (35, "", 0, "the NVIDIA driver is older than CUDA"),
         (1, "NVIDIA H100", 90, "invalid argument"),
     ],
@@ -149,6 +154,21 @@ def test_no_device_is_an_error_and_no_number(built):
 def test_errors_of_cuda(built, status, device, capability, words):
     code = f"import bertfast.ops, bertfast._C as c; print(c._describe_status({status}, {device!r}, {capability}))"
     assert words in _run(code, built)
+
+
+def test_both_say_the_same_of_a_device_without_code(built):
+    """Asked before a launch, and told by a launch that failed: but for the name of the device."""
+    out = _run(
+        "import bertfast.extension as e, bertfast.ops, bertfast._C as c\n"
+        "for capability in ((9, 0), (7, 0)):\n"
+        "    number = 10 * capability[0] + capability[1]\n"
+        "    print(e.why_not_on(capability))\n"
+        "    print(c._describe_status(209, 'NAME', number).split(': ', 1)[1])\n",
+        built,
+    )
+    asked, told, asked_old, told_old = out.splitlines()
+    assert told.replace("cuda:0, NAME (sm_90)", "sm_90") == asked
+    assert told_old.removesuffix(": cuda:0, NAME (sm_70)") == asked_old
 
 
 _EXPORT = """

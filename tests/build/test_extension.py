@@ -72,6 +72,33 @@ def test_broken_extension(without_extension, name, why):
     assert why in done.stdout
 
 
+@pytest.mark.parametrize(
+    ("name", "text", "why"),
+    [
+        ("_C/__pycache__/empty", "", "_C is not the extension: remove it"),
+        ("_C.py", "", "_C.py is not the extension: remove it"),
+        ("_C.py", "raise RuntimeError('registered twice')", "does not load with torch"),
+    ],
+)
+def test_something_else_in_its_place(without_extension, name, text, why):
+    path = without_extension / "bertfast" / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    done = run_python(f"{_CALL_ON_CUDA}{_EXPECT_REFUSAL}", without_extension)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("RuntimeWarning: bertfast runs without its CUDA kernels: ") == 1
+    assert why in done.stdout
+
+
+def test_source_directory_before_an_installed_package(without_extension):
+    """Where Python is started in the clone, whatever is installed beside it."""
+    (without_extension / "setup.py").touch()
+    done = run_python("from bertfast import extension; print(extension.why_not())", without_extension)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert f"imported from its source directory, {without_extension}, which holds no built CUDA" in done.stdout
+    assert "start Python in another directory; or build it" in done.stdout
+
+
 def test_importing_bertfast_loads_nothing(without_extension):
     (without_extension / "bertfast" / f"_C{_SUFFIX}").write_text("no library")
     done = run_python("import bertfast, sys; assert 'bertfast._C' not in sys.modules", without_extension)
@@ -115,13 +142,13 @@ def test_what_runs_where(loaded, sass, ptx, capability, runs):
         return
     major, minor = capability
     assert reason is not None
-    assert f"no code for sm_{major}{minor}; it was built for {' '.join(sass + ptx)}." in reason
+    assert f"no code for sm_{major}{minor}; it was built for {' '.join(sass + ptx)}. Build it again in" in reason
     assert f"TORCH_CUDA_ARCH_LIST={major}.{minor} BERTFAST_CUDA=1 pip install" in reason
 
 
 def test_too_old_a_device(loaded):
     loaded(["sm_75"])
-    assert extension.why_not_on((7, 0)) == "the kernels need compute capability 7.5 or later, the device has 7.0"
+    assert extension.why_not_on((7, 0)) == "the kernels need compute capability 7.5 or later, this is 7.0"
 
 
 def test_without_extension_no_device_will_do(monkeypatch):
