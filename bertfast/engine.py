@@ -107,6 +107,12 @@ class Engine:
         return None if self._prepared is None else self._prepared.weights
 
     @property
+    def buffer_bytes(self) -> int:
+        """Memory that small batches are copied to, for graphs to read; weights are read where they are."""
+        runner = None if self._prepared is None else self._prepared.runner
+        return 0 if runner is None else runner.num_bytes
+
+    @property
     def graphs(self) -> GraphCache | None:
         """The captured graphs of small batches; None before the first fast call, and where none are made."""
         runner = None if self._prepared is None else self._prepared.runner

@@ -37,6 +37,8 @@ class Linear(Protocol):
     """
 
     name: str
+    #: Whether activations and norms are bertfast's own ops, or PyTorch's in place.
+    own_ops: bool
 
     def __init__(self, weights: Sequence[Tensor], biases: Sequence[Tensor]) -> None: ...
 
@@ -57,6 +59,7 @@ class PortableLinear:
     """
 
     name = "portable"
+    own_ops = True
 
     def __init__(self, weights: Sequence[Tensor], biases: Sequence[Tensor]) -> None:
         ends = list(accumulate(len(bias) for bias in biases))
@@ -92,6 +95,8 @@ class _InPlaceLinear:
     No copy can go stale, and none doubles the memory. Results go into memory that the layers reuse: large fresh
     outputs would cost page faults.
     """
+
+    own_ops = False
 
     def __init__(self, weights: Sequence[Tensor], biases: Sequence[Tensor]) -> None:
         ends = list(accumulate(len(bias) for bias in biases))
@@ -161,6 +166,7 @@ class MixedLinear:
     """oneDNN for few rows, the BLAS for many, and for the very few that it treats as vectors."""
 
     name = "onednn+blas"
+    own_ops = False
 
     # From benchmarks/bench_linear.py. Where nothing has to be transposed in the end, more rows are few: from
     # `activated` into the next product.

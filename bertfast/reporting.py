@@ -1,11 +1,16 @@
-"""What happened: counts of calls by path and reason, the last call of a model, one log line per new reason."""
+"""What happened: counts of calls by path and reason, the last call of a model, one log line per new reason.
+
+All lines go to the logger ``bertfast``. WARNING: what the user may want to change (stock transformers runs, padding is
+computed, graphs cannot be captured). INFO: what is expected (training runs stock, versions newer than any tested).
+"""
 
 from __future__ import annotations
 
 import logging
 import threading
 from collections import Counter
-from dataclasses import dataclass, fields
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
 
 logger = logging.getLogger("bertfast")
 
@@ -35,7 +40,10 @@ class Report:
     """What `bertfast.explain` tells of one encoder; ``str()`` is for people.
 
     path, reason: of the last call, or of the call that was asked about. Token counts are of that call too; real_tokens
-    is None where nobody has waited for a GPU to count them. cuda_graphs, cuda_graph_bytes: those that are kept.
+    is None where nobody has waited for a GPU to count them. name: of the encoder in the model, empty for the model
+    itself. dtype: of weights and activations; matmul_precision: in what float32 matrices are multiplied. ops: who
+    computed each step of a fast call. What is kept: cuda_graphs, their bytes, and buffer_bytes of what they read;
+    weights are never copied. others: of the model's other encoders, each for its own last call.
     """
 
     encoder: str
@@ -52,9 +60,15 @@ class Report:
     stock_calls: int
     cuda_graphs: int = 0
     cuda_graph_bytes: int = 0
+    buffer_bytes: int = 0
+    name: str = ""
+    matmul_precision: str | None = None
+    ops: Mapping[str, str] = field(default_factory=dict)
+    others: tuple[Report, ...] = ()
 
     def __str__(self) -> str:
-        lines = [f"bertfast {self.encoder}: {self.path}" + (f" ({self.reason})" if self.reason else "")]
+        name = f"{self.encoder} {self.name!r}" if self.name else self.encoder
+        lines = [f"bertfast {name}: {self.path}" + (f" ({self.reason})" if self.reason else "")]
         if self.padded_tokens:
             real = "an uncounted number of" if self.real_tokens is None else self.real_tokens
             share = 100 * self.computed_tokens / self.padded_tokens
@@ -63,15 +77,21 @@ class Report:
                 f"({share:.0f} %)" + ("; last layer: first token only" if self.first_token_only else "")
             )
         if self.linear_backend:
-            lines.append(f"  weights: {self.dtype}, read in place, linear layers by {self.linear_backend}")
-        if self.cuda_graphs:
-            lines.append(f"  CUDA graphs: {self.cuda_graphs}, {self.cuda_graph_bytes / 2**20:.1f} MiB")
+            reduced = self.matmul_precision not in (None, "float32")
+            products = f" (matrix products in {self.matmul_precision})" if reduced else ""
+            lines.append(f"  weights: {self.dtype}{products}, read in place, linear layers by {self.linear_backend}")
+        if self.ops:
+            lines.append("  ops: " + ", ".join(f"{step} by {who}" for step, who in self.ops.items()))
+        if self.cuda_graphs or self.buffer_bytes:
+            graphs, buffers = (size / 2**20 for size in (self.cuda_graph_bytes, self.buffer_bytes))
+            lines.append(f"  kept: {self.cuda_graphs} CUDA graphs of {graphs:.1f} MiB, buffers of {buffers:.1f} MiB")
         lines.append(f"  pad_outputs={self.pad_outputs}; calls: {self.fast_calls} fast, {self.stock_calls} stock")
-        return "\n".join(lines)
+        return "\n".join([*lines, *map(str, self.others)])
 
     def as_dict(self) -> dict[str, object]:
         """All fields, for JSON."""
-        return {field.name: getattr(self, field.name) for field in fields(self)}
+        found = {entry.name: getattr(self, entry.name) for entry in fields(self)}
+        return {**found, "ops": dict(self.ops), "others": [other.as_dict() for other in self.others]}
 
 
 def count(call: Call, counts: Counter[str]) -> bool:

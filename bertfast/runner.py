@@ -28,6 +28,12 @@ class LayerRunner:
         self._inputs: _Inputs | None = None
         self._busy = False
 
+    @property
+    def num_bytes(self) -> int:
+        """Memory of the inputs that the launches read."""
+        found = self._inputs
+        return 0 if found is None else sum(t.nbytes for t in vars(found).values())
+
     def takes(self, num_rows: int) -> bool:
         """Whether a batch of so many rows is small enough."""
         return num_rows <= self.graphs.limits.max_rows

@@ -79,6 +79,7 @@ class FakeGpu:
     pools: list[FakeGraphPool] = field(default_factory=list)
     feed_forward_rows: int | None = None
     packs_on_device: bool = True
+    ops: str = "emulated"
 
     def linear(self, dtype: torch.dtype) -> type[Linear]:
         return PortableLinear
@@ -106,6 +107,9 @@ class FakeGpu:
 
     def math_mode(self) -> tuple[object, ...]:
         return ()
+
+    def float32_precision(self) -> str:
+        return "tf32"
 
     def make_graph_pool(self) -> FakeGraphPool:
         self.pools.append(FakeGraphPool())

@@ -42,6 +42,8 @@ class Backend(Protocol):
     feed_forward_rows: int | None
     #: Masks and ids lie in the device's memory, and to read a value from there means to wait for the device.
     packs_on_device: bool
+    #: Who computes bertfast's ops, for people.
+    ops: str
 
     def linear(self, dtype: torch.dtype) -> type[Linear]:
         """Who multiplies matrices of this dtype."""
@@ -63,6 +65,9 @@ class Backend(Protocol):
 
     def math_mode(self) -> tuple[object, ...]:
         """The settings of torch that choose how matrices are multiplied: a captured graph holds for one of them."""
+
+    def float32_precision(self) -> str:
+        """In what torch multiplies float32 matrices here: ``"float32"``, ``"tf32"`` or ``"bf16"``."""
 
     def make_graph_pool(self) -> GraphPool | None:
         """A pool for graphs of a model's launches; None where launches cost nothing."""

@@ -17,6 +17,7 @@ class CpuBackend:
     # 1024 rows of [rows, I] float32 are 12 MB in BERT-base: what a core's share of the last cache holds.
     feed_forward_rows: int | None = 1024
     packs_on_device = False
+    ops = "PyTorch (reference)"
 
     def linear(self, dtype: torch.dtype) -> type[Linear]:
         """Raises ValueError for a bad ``BERTFAST_CPU_LINEAR``."""
@@ -40,6 +41,10 @@ class CpuBackend:
 
     def math_mode(self) -> tuple[object, ...]:
         return ()
+
+    def float32_precision(self) -> str:
+        chosen: str = torch.backends.mkldnn.matmul.fp32_precision  # type: ignore[attr-defined]
+        return chosen if chosen in ("tf32", "bf16") else "float32"
 
     def make_graph_pool(self) -> None:
         return None

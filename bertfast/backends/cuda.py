@@ -30,6 +30,7 @@ class CudaBackend:
 
     feed_forward_rows: int | None = None
     packs_on_device = True
+    ops = "CUDA kernel"
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
@@ -89,6 +90,12 @@ class CudaBackend:
             torch.are_deterministic_algorithms_enabled(),
             torch.backends.cuda.preferred_blas_library(),
         )
+
+    def float32_precision(self) -> str:
+        chosen: str = torch.backends.cuda.matmul.fp32_precision
+        if chosen == "none":
+            chosen = torch.backends.fp32_precision  # type: ignore[attr-defined]
+        return chosen if chosen == "tf32" else "float32"
 
     def make_graph_pool(self) -> CudaGraphPool:
         return CudaGraphPool(self._device)

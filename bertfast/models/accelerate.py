@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any, TypeVar
 
+import torch
 from torch import nn
 from transformers.models.bert import modeling_bert as hf
 
@@ -15,7 +17,8 @@ from bertfast.models import pipeline_classes, sentence_transformers
 from bertfast.models.bert import ACCELERATED, BertModel
 from bertfast.models.install import is_installed
 from bertfast.options import Options
-from bertfast.reporting import Call, Report
+from bertfast.reporting import FAST, Call, Report
+from bertfast.weights import EncoderWeights
 
 T = TypeVar("T")
 
@@ -114,18 +117,23 @@ def _stock_class(kind: type) -> type | None:
 
 
 def explain(model: Any, *args: Any, **kwargs: Any) -> Report:
-    """Which path the last call of ``model`` took and why, token counts, backends, memory.
+    """Which path the last call of ``model`` took and why, token counts, who computed each op, memory.
 
-    With inputs, tells which path a call with them would take, without running it. For a model with several
-    encoders, the first is reported. Raises UnsupportedModelError if there is none, and the errors of bad inputs.
+    With inputs, tells which path a call with them would take, without running it. For a model with several encoders,
+    the first is reported, or the first that such a call reaches, and the ``others`` beside it. Raises
+    UnsupportedModelError if there is none, and the errors of bad inputs.
     """
     root = root_of(model)
-    encoder = encoders_of(root)[0]
-    engine = Engine.of(encoder)
-    call = engine.last or Call("not called yet")
+    encoders = encoders_of(root)
+    calls = {Engine.of(encoder): Engine.of(encoder).last or Call("not called yet") for encoder in encoders}
+    first = Engine.of(encoders[0])
     if args or kwargs:
-        engine, call = _probe(root, args, kwargs)
-    return _report(encoder, engine, call)
+        first, calls[first] = _probe(root, args, kwargs)
+    names = {module: name for name, module in root.named_modules()}
+    reports = {e: _report(m, names[m], e, calls[e]) for m in encoders for e in [Engine.of(m)]}
+    # A call may reach an encoder that the model does not register.
+    found = reports.get(first) or _report(encoders[0], "", first, calls[first])
+    return replace(found, others=tuple(report for e, report in reports.items() if e is not first))
 
 
 def _probe(root: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Engine, Call]:
@@ -140,8 +148,9 @@ def _probe(root: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tu
     raise UnsupportedModelError(f"{type(root).__name__} did not call its encoder for these inputs")
 
 
-def _report(encoder: nn.Module, engine: Engine, call: Call) -> Report:
+def _report(encoder: nn.Module, name: str, engine: Engine, call: Call) -> Report:
     weights, graphs = engine.weights, engine.graphs
+    float32 = weights is not None and weights.dtype == torch.float32
     return Report(
         encoder=type(encoder).__name__,
         path=call.path,
@@ -157,7 +166,20 @@ def _report(encoder: nn.Module, engine: Engine, call: Call) -> Report:
         stock_calls=engine.counts["stock"],
         cuda_graphs=0 if graphs is None else len(graphs),
         cuda_graph_bytes=0 if graphs is None else graphs.num_bytes,
+        buffer_bytes=engine.buffer_bytes,
+        name=name,
+        matmul_precision=weights.backend.float32_precision() if weights is not None and float32 else None,
+        ops=_ops(weights, call),
     )
+
+
+def _ops(weights: EncoderWeights | None, call: Call) -> dict[str, str]:
+    """Who computes each step of a fast call."""
+    if weights is None or call.path != FAST:
+        return {}
+    linear, ops = weights.backend.linear(weights.dtype), weights.backend.ops
+    rest = ops if linear.own_ops else "PyTorch"
+    return {"embedding": ops, "linear": linear.name, "attention": ops, "activation": rest, "norm": rest}
 
 
 def root_of(model: Any) -> nn.Module:
