@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -28,8 +29,10 @@ MODULES = (
     "weights",
     "files",
     "surroundings",
+    "hooks",
     "compilers",
     "training",
+    "wrappers",
     "applications",
     "pipelines",
     "sentence_transformers",
@@ -82,7 +85,7 @@ def behaviours() -> list[Behaviour]:
 
 def path_of(calls: Counter[str], refusal: str | None) -> tuple[str, str]:
     """(path, the table's cell) for what bertfast's counters saw. refusal: what was raised instead of a result."""
-    reasons = sorted(key.removeprefix("stock: ") for key in calls if key.startswith("stock: "))
+    reasons = sorted(_short(key.removeprefix("stock: ")) for key in calls if key.startswith("stock: "))
     if refusal is not None:
         return REFUSED, f"refused: {refusal}"
     if calls["fast"] and reasons:
@@ -90,3 +93,8 @@ def path_of(calls: Counter[str], refusal: str | None) -> tuple[str, str]:
     if reasons:
         return FALLBACK, f"fallback: {', '.join(reasons)}"
     return (FAST, "fast") if calls["fast"] else (TRACED, "stock, traced; not counted")
+
+
+def _short(reason: str) -> str:
+    """A class by its package: where inside of that it lives changes with every version."""
+    return re.sub(r"is a (\w+)\.(?:\w+\.)*(\w+)$", r"is a \2 of \1", reason).removesuffix(" of compatibility")

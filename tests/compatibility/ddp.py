@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +14,10 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 import bertfast
-from compatibility.bench import Bench, plain, same_gradients
+from compatibility.bench import Bench, assert_same, plain, same_gradients
 
 
-def compare(stock: Any, fast: Any, batch: dict[str, Any], bench_same: Any) -> None:
+def compare(stock: Any, fast: Any, batch: dict[str, Any]) -> None:
     """In training mode and in eval mode, gradients and logits of both are equal."""
     labels = torch.arange(len(batch["input_ids"])) % 2
     wrapped = [DistributedDataParallel(model) for model in (stock, fast)]
@@ -28,29 +30,31 @@ def compare(stock: Any, fast: Any, batch: dict[str, Any], bench_same: Any) -> No
         for model in wrapped:
             model.train(training)
         same_gradients(loss, *wrapped)
-    bench_same(plain(batch), *wrapped)
+    assert_same(*(plain(batch)(model) for model in reversed(wrapped)))
+
+
+@contextmanager
+def group(folder: Path, rank: int, world_size: int) -> Iterator[None]:
+    """A group of processes that meet in a folder."""
+    store = torch.distributed.FileStore(str(folder / "store"), world_size)
+    torch.distributed.init_process_group("gloo", store=store, rank=rank, world_size=world_size)
+    try:
+        yield
+    finally:
+        torch.distributed.destroy_process_group()
 
 
 def compare_in_group(bench: Bench, rank: int, world_size: int) -> None:
-    """`compare` in a group of processes that meet in the bench's folder."""
-    store = torch.distributed.FileStore(str(bench.folder / "store"), world_size)
-    torch.distributed.init_process_group("gloo", store=store, rank=rank, world_size=world_size)
-    try:
-        pair = bench.pair("BertForSequenceClassification")
-        compare(pair.stock, pair.fast, bench.batch(), bench.same)
-    finally:
-        torch.distributed.destroy_process_group()
+    """`compare` in this process."""
+    pair = bench.pair("BertForSequenceClassification")
+    with group(bench.folder, rank, world_size):
+        compare(pair.stock, pair.fast, bench.batch())
 
 
 def compare_rank(rank: int, world_size: int, folder: Path) -> None:
     """The same in a process of its own, each rank with other rows; leaves what bertfast counted in a file."""
     torch.set_num_threads(1)
     stock, fast, batch = torch.load(folder / "models.pt", weights_only=False)
-    batch = {name: value[rank::world_size] for name, value in batch.items()}
-    store = torch.distributed.FileStore(str(folder / "store"), world_size)
-    torch.distributed.init_process_group("gloo", store=store, rank=rank, world_size=world_size)
-    try:
-        compare(stock, fast, batch, lambda call, *models: Bench.same(None, call, *models))  # type: ignore[arg-type]
-        torch.save(Counter(bertfast.stats()), folder / f"calls{rank}.pt")
-    finally:
-        torch.distributed.destroy_process_group()
+    with group(folder, rank, world_size):
+        compare(stock, fast, {name: value[rank::world_size] for name, value in batch.items()})
+    torch.save(Counter(bertfast.stats()), folder / f"calls{rank}.pt")

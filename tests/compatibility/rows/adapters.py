@@ -142,7 +142,7 @@ def _prompt_tuning(bench: Bench) -> None:
     bench.same(plain({name: batch[name] for name in ("input_ids", "attention_mask")}), *models)
 
 
-class _Adapter(nn.Module):
+class Adapter(nn.Module):
     """A bottleneck beside a layer (Houlsby et al., 2019)."""
 
     def __init__(self, base: nn.Linear) -> None:
@@ -161,7 +161,7 @@ def _by_hand(bench: Bench) -> None:
     before = pair.check(**batch)
     for model in (pair.stock, pair.fast):
         torch.manual_seed(1)
-        layer(model).output.dense = _Adapter(layer(model).output.dense).eval()
+        layer(model).output.dense = Adapter(layer(model).output.dense).eval()
     assert_differ(bench.same(plain(batch), pair.stock, pair.fast).logits, before.logits)
     for model in (pair.stock, pair.fast):
         layer(model).output.dense = layer(model).output.dense.base

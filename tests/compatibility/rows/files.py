@@ -6,6 +6,7 @@ import copy
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 import transformers
 from parity.heads import CLASSES, call_inputs
@@ -94,6 +95,19 @@ def _state_dict(bench: Bench) -> None:
     bench.same(plain(batch), other.stock, other.fast)
 
 
+@behaviour(_GROUP, "old checkpoints: `pytorch_model.bin`, `LayerNorm.gamma` and `beta`", "all outputs")
+def _old(bench: Bench) -> None:
+    pair = bench.pair("BertForSequenceClassification")
+    pair.fast.config.save_pretrained(bench.folder)
+    renamed = {
+        name.replace("LayerNorm.weight", "LayerNorm.gamma").replace("LayerNorm.bias", "LayerNorm.beta"): value
+        for name, value in pair.fast.state_dict().items()
+    }
+    torch.save(renamed, bench.folder / "pytorch_model.bin")
+    _, fast = _same_from(bench, bench.folder)
+    assert_same(plain(bench.batch())(fast), plain(bench.batch())(pair.stock))
+
+
 @behaviour(_GROUP, "a head from a base model's files, and back; `num_labels`, `ignore_mismatched_sizes`", "all outputs")
 def _head_and_base(bench: Bench) -> None:
     bench.pair("BertForSequenceClassification").fast.save_pretrained(bench.folder / "head")
@@ -109,14 +123,17 @@ def _head_and_base(bench: Bench) -> None:
 
 @behaviour(_GROUP, '`device_map="cpu"`, `"auto"`, `low_cpu_mem_usage`', "all outputs")
 def _device_map(bench: Bench) -> None:
+    pytest.importorskip("accelerate", reason="device_map needs accelerate")
     bench.pair("BertForSequenceClassification").stock.save_pretrained(bench.folder)
     _same_from(bench, bench.folder, device_map="cpu")
+    _same_from(bench, bench.folder, device_map="auto", max_memory={"cpu": "1GB"})
     _same_from(bench, bench.folder, device_map={"": "cpu"})
     _same_from(bench, bench.folder, low_cpu_mem_usage=True)
 
 
 @behaviour(_GROUP, "`device_map` with layers offloaded to disk", "all outputs", FALLBACK)
 def _offload(bench: Bench) -> None:
+    pytest.importorskip("accelerate", reason="device_map needs accelerate")
     bench.pair("BertForSequenceClassification").stock.save_pretrained(bench.folder / "model", max_shard_size="40KB")
     places = {"bert.embeddings": "cpu", "bert.pooler": "cpu", "classifier": "cpu", "dropout": "cpu"}
     places |= {"bert.encoder.layer.0": "cpu", "bert.encoder.layer.1": "disk"}

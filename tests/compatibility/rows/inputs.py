@@ -32,7 +32,8 @@ def _embeds(batch: dict[str, Tensor]) -> dict[str, Tensor]:
 
 _served("`input_ids` alone", lambda b: {"input_ids": b["input_ids"]})
 _served("`attention_mask` [B, S]", lambda b: {n: b[n] for n in ("input_ids", "attention_mask")})
-_served("`attention_mask` as bool or float", lambda b: {**b, "attention_mask": b["attention_mask"].bool()})
+_served("`attention_mask` of bool", lambda b: {**b, "attention_mask": b["attention_mask"].bool()})
+_served("`attention_mask` of float", lambda b: {**b, "attention_mask": b["attention_mask"].float()})
 _served("`token_type_ids`", lambda b: {**b, "token_type_ids": b["token_type_ids"].flip(0)})
 _served("`position_ids`", lambda b: {**b, "position_ids": _columns(b).flip(0).expand(b["input_ids"].shape)})
 _served("`inputs_embeds`", _embeds)

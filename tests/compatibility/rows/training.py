@@ -6,16 +6,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
-import torch.multiprocessing
 import transformers
 from parity.heads import CLASSES, call_inputs
+from tolerances import TOLERANCES
 
 import bertfast
 from compatibility import docstrings
-from compatibility.behaviours import BOTH, behaviour
+from compatibility.behaviours import BOTH, FALLBACK, behaviour
 from compatibility.bench import BOUND, Bench, assert_same, plain, same_gradients
-from compatibility.ddp import compare_in_group, compare_rank
 
 _GROUP = "Fine-tuning"
 _CLASS = "BertForSequenceClassification"
@@ -46,6 +46,7 @@ def _plain_loop(bench: Bench) -> None:
 
 
 def _trainer(bench: Bench, model: Any, folder: Path, **options: Any) -> transformers.Trainer:
+    pytest.importorskip("accelerate", reason="the Trainer needs accelerate")
     arguments = transformers.TrainingArguments(
         output_dir=str(folder),
         use_cpu=True,
@@ -139,18 +140,29 @@ def _gradients(bench: Bench) -> None:
         same_gradients(loss, pair.stock, pair.fast)
 
 
-@behaviour(_GROUP, "`DistributedDataParallel`, one process (gloo)", "all gradients, logits", BOTH)
-def _ddp(bench: Bench) -> None:
-    compare_in_group(bench, rank=0, world_size=1)
+@behaviour(_GROUP, "`Trainer(bf16_full_eval=True)`: evaluation in bfloat16", "predictions")
+def _bf16_evaluation(bench: Bench) -> None:
+    pair = bench.pair(_CLASS, vocab_size=30522, num_labels=docstrings.NUM_LABELS)
+
+    def predict(model: Any) -> np.ndarray:
+        trainer = _trainer(bench, model, bench.folder, bf16_full_eval=True)
+        return trainer.predict(trainer.eval_dataset).predictions
+
+    bench.same(predict, pair.stock, pair.fast, TOLERANCES[torch.bfloat16].model)
 
 
-@behaviour(_GROUP, "`DistributedDataParallel`, two processes (gloo)", "all gradients, logits", BOTH, slow=True)
-def _ddp_of_two(bench: Bench) -> None:
-    pair = bench.pair(_CLASS)
-    torch.save((pair.stock, pair.fast, bench.batch()), bench.folder / "models.pt")
-    torch.multiprocessing.spawn(compare_rank, (2, bench.folder), nprocs=2)
-    for rank in range(2):
-        bench.elsewhere += torch.load(bench.folder / f"calls{rank}.pt", weights_only=False)
+@behaviour(_GROUP, "`Trainer(bf16=True)`: autocast", "losses, predictions", FALLBACK)
+def _bf16(bench: Bench) -> None:
+    pair = bench.pair(_CLASS, vocab_size=30522, num_labels=docstrings.NUM_LABELS)
+    results = []
+    with pytest.MonkeyPatch.context() as patch:
+        # The Trainer leaves its choice here, for everything that comes later in this process.
+        patch.setenv("ACCELERATE_MIXED_PRECISION", "no")
+        for model in (pair.stock, pair.fast):
+            trainer = _trainer(bench, model, bench.folder, bf16=True, max_steps=2)
+            results.append((trainer.train().training_loss, trainer.predict(trainer.eval_dataset).predictions))
+    trainer.accelerator.state._reset_state(reset_partial_state=True)
+    assert_same(results[1], results[0], 0)
 
 
 @behaviour(_GROUP, "weights updated by an optimizer between calls", "logits after each step")

@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
+import pytest
 import torch
 import transformers
 from dropin.helpers import assert_differ, attention, encoder_of, layer
@@ -59,7 +60,7 @@ def _new_linear(model: nn.Module) -> None:
     attention(model).value = nn.Linear(48, 48)
 
 
-class _Negated(nn.Linear):
+class Negated(nn.Linear):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return -super().forward(x)
 
@@ -88,7 +89,7 @@ _changed("tied weights", _edit, class_name="BertForMaskedLM")
 _changed("tied weights, resized", lambda m: m.resize_token_embeddings(110), class_name="BertForMaskedLM")
 _changed("a `Linear` or another usual module replaced", _new_linear)
 _changed("layers removed", lambda m: m.encoder.layer.__delitem__(-1))
-_changed("a subclass of `Linear` put in", lambda m: setattr(attention(m), "value", _Negated(48, 48)), FALLBACK)
+_changed("a subclass of `Linear` put in", lambda m: setattr(attention(m), "value", Negated(48, 48)), FALLBACK)
 _changed("`torch.nn.utils.prune`", _prune, FALLBACK)
 _changed("`torch.nn.utils.prune`, made permanent", _prune_for_good)
 _changed(
@@ -110,6 +111,8 @@ def _prune_heads(bench: Bench) -> None:
 
 @behaviour(_GROUP, "`quantize_dynamic`", "all outputs", FALLBACK)
 def _quantize(bench: Bench) -> None:
+    if "fbgemm" not in torch.backends.quantized.supported_engines:
+        pytest.skip("this torch has no quantized engine")
     pair = bench.pair()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -193,3 +196,52 @@ def _subclassed_encoder(bench: Bench) -> None:
     pair.stock.__class__ = type("Mine", (transformers.BertModel,), {})
     pair.fast.__class__ = type("Mine", (bertfast.BertModel,), {})
     bench.same(plain(bench.batch()), pair.stock, pair.fast)
+
+
+@behaviour(_GROUP, "your own `BertPreTrainedModel` with `self.bert = BertModel(config)`", "loss, logits")
+def _own_pretrained(bench: Bench) -> None:
+    bench.pair("BertForSequenceClassification").stock.save_pretrained(bench.folder)
+    models = []
+    for package in (transformers, bertfast):
+
+        class Joint(package.BertPreTrainedModel):
+            """Two heads on one encoder, as in joint intent and slot models."""
+
+            def __init__(self, config: Any, bert: type = package.BertModel) -> None:
+                super().__init__(config)
+                self.bert = bert(config)
+                self.intent, self.slots = nn.Linear(config.hidden_size, 3), nn.Linear(config.hidden_size, 4)
+                self.post_init()
+
+            def forward(self, labels: torch.Tensor, **inputs: Any) -> Any:
+                output = self.bert(**inputs)
+                intent, slots = self.intent(output.pooler_output), self.slots(output.last_hidden_state)
+                return nn.functional.cross_entropy(intent, labels), intent, slots
+
+        torch.manual_seed(1)
+        models.append(Joint.from_pretrained(bench.folder).eval())
+    models[1].load_state_dict(models[0].state_dict())
+    bench.same(plain(bench.batch(), labels=torch.arange(5) % 3), *models)
+
+
+@behaviour(_GROUP, "two heads that share one encoder", "all outputs of both")
+def _shared_encoder(bench: Bench) -> None:
+    classes = ("BertForSequenceClassification", "BertForTokenClassification")
+    pairs, batch = [bench.pair(name) for name in classes], bench.batch()
+    for first, second in ((pairs[0].stock, pairs[1].stock), (pairs[0].fast, pairs[1].fast)):
+        second.bert = first.bert
+        _edit(first)
+    for _ in range(2):
+        for pair in pairs:
+            pair.check(**batch)
+
+
+@behaviour(_GROUP, '`attn_implementation="eager"` and `"sdpa"`, switched later too', "all outputs")
+def _attention_implementations(bench: Bench) -> None:
+    batch = bench.batch()
+    for first, then in (("eager", "sdpa"), ("sdpa", "eager")):
+        pair = bench.pair(attn_implementation=first)
+        pair.check(**batch)
+        for model in (pair.stock, pair.fast):
+            model.set_attn_implementation(then)
+        pair.check(**batch)
