@@ -1,0 +1,183 @@
+"""`accelerate`, `restore` and ``on_fallback="raise"`` on what other libraries build around an encoder."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import transformers
+from tolerances import assert_same_output
+from torch import nn
+
+import bertfast
+from dropin.helpers import counted
+
+TEXTS = ["A short text.", "Another text, somewhat longer than the first, and padded in a batch."]
+
+
+def _state(model: nn.Module) -> list[tuple[type, dict[str, Any]]]:
+    return [(type(module), dict(module.__dict__)) for module in model.modules()]
+
+
+@torch.no_grad()
+def _call(model: nn.Module, batch: dict[str, Any]) -> Any:
+    return model(**batch)
+
+
+@pytest.fixture(scope="module")
+def sentence_transformers() -> Any:
+    return pytest.importorskip("sentence_transformers", reason="needs sentence-transformers")
+
+
+@pytest.fixture(scope="module")
+def tokenizer(minilm) -> Any:
+    return transformers.AutoTokenizer.from_pretrained(minilm)
+
+
+# ---- restore gives back what was.
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["SentenceTransformer", "CrossEncoder"])
+def test_restore_of_sentence_transformers(sentence_transformers, minilm, name):
+    options = {"num_labels": 1} if name == "CrossEncoder" else {}
+    model = getattr(sentence_transformers, name)(str(minilm), device="cpu", **options)
+    before = _state(model)
+    with bertfast.accelerated(model):
+        assert _state(model) != before
+    assert _state(model) == before
+    bertfast.restore(bertfast.accelerate(model))
+    assert _state(model) == before
+
+
+def test_restore_of_an_encoder_decoder_model(make_config):
+    config = transformers.EncoderDecoderConfig.from_encoder_decoder_configs(
+        make_config(attn_implementation="sdpa"),
+        make_config(attn_implementation="sdpa", is_decoder=True, add_cross_attention=True),
+    )
+    model = transformers.EncoderDecoderModel(config=config).eval()
+    before = _state(model)
+    bertfast.restore(bertfast.accelerate(model))
+    assert _state(model) == before
+
+
+# ---- Pipelines.
+
+
+@pytest.mark.parametrize("task", ["token-classification", "fill-mask"])
+def test_a_pipeline_that_never_reads_padding_leaves_it_out(make_config, stock_and_fast, tokenizer, task):
+    name = {"token-classification": "BertForTokenClassification", "fill-mask": "BertForMaskedLM"}[task]
+    model = stock_and_fast(name, make_config(vocab_size=30522, attn_implementation="sdpa")).stock
+    pipe = transformers.pipeline(task, model=model, tokenizer=tokenizer)
+    kind, texts = type(pipe), [f"{text} [MASK]" for text in TEXTS]
+    expected = pipe(texts, batch_size=2)
+    bertfast.accelerate(pipe)
+    assert isinstance(pipe, kind)
+    assert type(pipe).__name__ == kind.__name__
+    found = pipe(texts, batch_size=2)
+    report = bertfast.explain(pipe)
+    assert report.real_tokens == report.computed_tokens < report.padded_tokens
+    for answers, wanted in zip(found, expected, strict=True):
+        assert [a.get("word", a.get("token_str")) for a in answers] == [
+            a.get("word", a.get("token_str")) for a in wanted
+        ]
+        np.testing.assert_allclose([a["score"] for a in answers], [a["score"] for a in wanted], rtol=1e-4)
+    assert type(bertfast.restore(pipe)) is kind
+
+
+@pytest.mark.parametrize("seen_by", ["a hook", "a postprocess of its own", "a subclass"])
+def test_a_pipeline_in_which_somebody_sees_padding_computes_it(make_config, stock_and_fast, tokenizer, seen_by):
+    model = stock_and_fast(
+        "BertForTokenClassification", make_config(vocab_size=30522, attn_implementation="sdpa")
+    ).stock
+    pipe = transformers.pipeline("token-classification", model=model, tokenizer=tokenizer)
+    if seen_by == "a subclass":
+        pipe.__class__ = type("TokenClassificationPipeline", (type(pipe),), {})
+    bertfast.accelerate(pipe)
+    if seen_by == "a hook":
+        model.classifier.register_forward_hook(lambda module, args, output: None)
+    if seen_by == "a postprocess of its own":
+        pipe.postprocess = lambda outputs, **options: outputs[0]["logits"].shape[1]
+    pipe(TEXTS, batch_size=2)
+    report = bertfast.explain(pipe)
+    assert report.real_tokens < report.computed_tokens == report.padded_tokens
+
+
+def test_a_pipeline_keeps_the_options_of_an_accelerated_model(make_config, stock_and_fast, tokenizer):
+    pair = stock_and_fast("BertModel", make_config(vocab_size=30522), pad_outputs="zero", on_fallback="raise")
+    pipe = bertfast.pipeline("feature-extraction", model=pair.fast, tokenizer=tokenizer)
+    pipe(TEXTS, batch_size=2)
+    report = bertfast.explain(pipe)
+    assert report.pad_outputs == "zero"
+    assert report.computed_tokens == report.real_tokens
+
+
+# ---- on_fallback="raise": no call runs stock.
+
+
+def test_a_pipeline_raises_instead_of_running_stock(make_config, stock_and_fast, tokenizer):
+    model = stock_and_fast("BertForSequenceClassification", make_config(vocab_size=30522)).stock
+    pipe = transformers.pipeline("text-classification", model=model, tokenizer=tokenizer)
+    bertfast.accelerate(pipe, on_fallback="raise")
+    pipe(TEXTS, batch_size=2)
+    model.bert.encoder.layer[1].output.register_forward_hook(lambda module, args, output: None)
+    with pytest.raises(bertfast.FallbackError, match=r"a hook on encoder\.layer\.1\.output"):
+        pipe(TEXTS)
+
+
+@pytest.mark.slow
+def test_sentence_transformers_raises_instead_of_running_stock(sentence_transformers, minilm):
+    model = sentence_transformers.SentenceTransformer(str(minilm), device="cpu")
+    bertfast.accelerate(model, on_fallback="raise")
+    model.encode(TEXTS)
+    with torch.autocast("cpu", torch.bfloat16), pytest.raises(bertfast.FallbackError, match="autocast"):
+        model.encode(TEXTS)
+
+
+def test_a_users_module_raises_and_goes_on_afterwards(make_pair, batch):
+    model = nn.ModuleDict({"bert": make_pair().stock})
+    bertfast.accelerate(model, on_fallback="raise")
+    with pytest.raises(bertfast.FallbackError, match=r"output_attentions.*on_fallback is 'raise'"):
+        _call(model["bert"], {**batch, "output_attentions": True})
+    with pytest.raises(bertfast.FallbackError, match="training mode"):
+        _call(model.train()["bert"], batch)
+    with counted() as calls:
+        _call(model.eval()["bert"], batch)
+    assert calls == {"fast": 1}
+
+
+# ---- PEFT.
+
+
+def _lora(model: nn.Module) -> Any:
+    peft = pytest.importorskip("peft", reason="needs peft")
+    # As after training: a fresh adapter changes nothing.
+    config = peft.LoraConfig(task_type="SEQ_CLS", r=4, target_modules=["query", "value"], init_lora_weights=False)
+    return peft.get_peft_model(model, config).eval()
+
+
+def test_an_active_adapter_counts_and_a_merged_one_is_fast(make_pair, batch):
+    pair = make_pair("BertForSequenceClassification")
+    plain = _call(pair.stock, batch).logits
+    model = _lora(pair.stock)
+    expected = _call(model, batch).logits
+    assert (expected - plain).abs().max() > 1e-3
+    bertfast.accelerate(model)
+    with counted() as calls:
+        assert_same_output(_call(model, batch).logits, expected, pair.bound)
+    assert (calls["fast"], calls["stock"]) == (0, 1)
+    assert "peft.tuners.lora" in bertfast.explain(model).reason
+
+    merged = model.merge_and_unload()
+    with counted() as calls:
+        torch.testing.assert_close(_call(merged, batch).logits, expected, rtol=1e-4, atol=1e-4)
+    assert calls == {"fast": 1}
+
+
+def test_restore_of_a_model_with_an_adapter(make_pair, batch):
+    model = _lora(make_pair("BertForSequenceClassification").stock)
+    before = _state(model)
+    bertfast.restore(bertfast.accelerate(model))
+    assert _state(model) == before
