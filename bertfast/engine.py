@@ -14,17 +14,16 @@ import torch
 from torch import Tensor, nn
 
 from bertfast import compat, guard
-from bertfast.arguments import argument_reason, hidden_states_wanted
-from bertfast.autograd import StockForward, differentiable
+from bertfast.arguments import argument_reason
+from bertfast.autograd import differentiable
 from bertfast.deferred import DeferredChecks
 from bertfast.errors import FallbackError
 from bertfast.families import Refused
-from bertfast.families import bert as family
-from bertfast.forward import Forward, Plan
+from bertfast.forward import Forward
 from bertfast.graphs import Bucket, GraphCache
-from bertfast.inputs import check_inputs
 from bertfast.options import Options, Reads
-from bertfast.padding import Layout, computed_mask, lay_out
+from bertfast.padding import Layout
+from bertfast.plan import plan_call, stock_forward
 from bertfast.prepared import Prepared, prepare
 from bertfast.reporting import FAST, STOCK, Call, count, logger
 from bertfast.weights import EncoderWeights
@@ -149,7 +148,7 @@ class Engine:
         """
         self._check_earlier_calls()
         try:
-            plan = self._plan(model, arguments, reads)
+            plan = plan_call(self.admit(model, arguments), model, arguments, reads, self.options)
         except Refused as refusal:
             self.fall_back(model, str(refusal))
             return NotImplemented
@@ -161,7 +160,7 @@ class Engine:
         self._say_padding(plan.layout)
         run = Forward(plan, self._deferred, self.options.cuda_graphs)
         if torch.is_grad_enabled():
-            outputs = differentiable(run, _stock_forward(model, stock, arguments, plan))
+            outputs = differentiable(run, stock_forward(plan, model, stock, arguments))
         else:
             outputs = run()
         self._record(call)
@@ -176,22 +175,6 @@ class Engine:
         prepared = self._prepared
         if prepared is not None and not PROBING.get() and not prepared.weights.backend.is_capturing():
             self._deferred.run()
-
-    def _plan(self, model: Any, arguments: Mapping[str, Any], reads: Reads) -> Plan:
-        """What this call will compute. Raises Refused with the reason if stock must run, and what is wrong with it."""
-        prepared = self.admit(model, arguments)
-        wants_states = bool(hidden_states_wanted(model, arguments))
-        if wants_states and torch.is_grad_enabled() and _is_trained(model, arguments):
-            raise Refused("output_hidden_states with gradients")
-        first_token_only = reads is Reads.FIRST_TOKEN and not wants_states and family.reads_first_token(model.pooler)
-        weights = prepared.weights
-        captured = weights.backend.is_capturing()
-        inputs = check_inputs(arguments, weights.spec, weights.device)
-        if inputs.input_ids is not None and inputs.attention_mask is None and not captured:
-            compat.warn_of_missing_mask(model, inputs.input_ids)
-        drop = self.options.drops_padding(first_token_only or reads is Reads.TOKENS)
-        layout = lay_out(inputs, weights, model.config._attn_implementation, drop, may_wait=not captured)
-        return Plan(prepared, inputs, layout, first_token_only, wants_states, captured)
 
     def fall_back(self, model: nn.Module, reason: str) -> None:
         """Count a call that stock transformers will run, and say so once per reason; raises if that was asked for."""
@@ -250,25 +233,3 @@ class Engine:
                 computed,
                 100 * hidden / computed,
             )
-
-
-def _stock_forward(
-    model: nn.Module, stock: Callable[..., Any], arguments: Mapping[str, Any], plan: Plan
-) -> StockForward:
-    """How stock transformers would compute the same, for a backward pass."""
-    weights, layout = plan.prepared.weights, plan.layout
-    kept = {name: value.to(weights.device) if isinstance(value, Tensor) else value for name, value in arguments.items()}
-    mask, embeds = arguments.get("attention_mask"), arguments.get("inputs_embeds")
-    if mask is not None:
-        kept["attention_mask"] = kept["attention_mask"].clone()
-    if embeds is not None and not embeds.requires_grad:
-        kept["inputs_embeds"] = kept["inputs_embeds"].clone()
-    computed = None if plan.first_token_only else computed_mask(plan.inputs, weights, layout.drops)
-    visible = None if computed is None else computed.unsqueeze(2)
-    return StockForward(model, stock, kept, plan.prepared.snapshot, plan.first_token_only, visible)
-
-
-def _is_trained(model: nn.Module, arguments: Mapping[str, Any]) -> bool:
-    """Whether anything that the outputs depend on requires gradients."""
-    embeds = arguments.get("inputs_embeds")
-    return any(p.requires_grad for p in model.parameters()) or (isinstance(embeds, Tensor) and embeds.requires_grad)

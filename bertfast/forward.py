@@ -2,28 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from torch import Tensor
 
 from bertfast.deferred import DeferredChecks, check_earlier_counts, check_earlier_ids
 from bertfast.encoder import PackedTokens, embed, run_all_layers, run_layers
-from bertfast.inputs import EncoderInputs
 from bertfast.ops.unpad_input import PackedCounts
-from bertfast.padding import Layout
-from bertfast.prepared import Prepared
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What a call will compute. captured: the caller captures a CUDA graph."""
-
-    prepared: Prepared
-    inputs: EncoderInputs
-    layout: Layout
-    first_token_only: bool
-    wants_states: bool
-    captured: bool
+from bertfast.plan import Plan
 
 
 class Forward:

@@ -26,6 +26,7 @@ _LAYERS = (
     ("models.bert", "models.tokenizers", "models.__init__"),
     ("models.forwards", "engine"),
     ("forward",),
+    ("plan",),
     ("prepared",),
     ("autograd", "padding", "runner"),
     ("deferred", "guard"),
