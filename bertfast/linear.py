@@ -1,6 +1,6 @@
 """Dense layers of the encoder, behind one interface that hides who multiplies the matrices.
 
-`devices.py` chooses a backend once, when the weights are prepared.
+The backend chooses who does, once, when the weights are prepared.
 """
 
 from __future__ import annotations

@@ -31,7 +31,7 @@ def accelerate(model: T, *, pad_outputs: str = "auto", on_fallback: str = "log",
     model: an nn.Module, or an object whose ``model`` is one (a pipeline). pad_outputs: ``"auto"`` drops padding
     where it cannot be seen and computes it elsewhere, ``"exact"`` never drops it, ``"zero"`` always does and
     returns zeros there. on_fallback: ``"log"``, ``"silent"`` or ``"raise"`` when a call must run stock transformers.
-    cuda_graphs: on a GPU, replay recorded launches for small batches (`warmup` records them before the first call).
+    cuda_graphs: on a GPU, replay captured launches for small batches (`warmup` captures them before the first call).
     Calling it again changes the options. Raises UnsupportedModelError if there is no BERT encoder inside.
     """
     return _accelerate(model, Options(pad_outputs, on_fallback, cuda_graphs))
