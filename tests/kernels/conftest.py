@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -56,13 +57,15 @@ def resources(device_code: list[DeviceCode]) -> ResourceTable:
 def instances(device_code: list[DeviceCode]) -> list[Instance]:
     """The machine code of each instance."""
     try:
-        return [
-            Instance(name, code.architecture, instructions)
-            for code in device_code
-            for name, instructions in disassemble(code).items()
-        ]
+        with ThreadPoolExecutor(2) as pool:
+            disassembled = list(pool.map(disassemble, device_code))
     except MissingTool as missing:
         pytest.skip(str(missing))
+    return [
+        Instance(name, code.architecture, instructions)
+        for code, functions in zip(device_code, disassembled, strict=True)
+        for name, instructions in functions.items()
+    ]
 
 
 @pytest.fixture(scope="session")

@@ -54,11 +54,12 @@ def _assert_all_pass(done: subprocess.CompletedProcess[str]) -> None:
 
 
 def test_no_bad_access_and_no_undefined_behaviour(address: Path) -> None:
-    _assert_all_pass(_run("ctest", "--test-dir", address, "--output-on-failure"))
+    _assert_all_pass(_run("ctest", "--test-dir", address, "--output-on-failure", "--parallel", "2"))
 
 
 def test_no_race(thread: Path) -> None:
-    _assert_all_pass(_run("setarch", "-R", "ctest", "--test-dir", thread, "--output-on-failure"))
+    ctest = ("ctest", "--test-dir", thread, "--output-on-failure", "--parallel", "2")
+    _assert_all_pass(_run("setarch", "-R", *ctest))
 
 
 def _probe(build: Path, name: str) -> subprocess.CompletedProcess[str]:
