@@ -40,7 +40,7 @@ def _address() -> Programs:
 @functools.cache
 def _thread() -> Programs:
     suppressions = ROOT / "csrc" / "tests" / "racy_kernels.supp"
-    return _sanitized("thread", (("TSAN_OPTIONS", f"suppressions={suppressions}"),))
+    return _sanitized("thread", (("TSAN_OPTIONS", f"suppressions={suppressions}:halt_on_error=1"),))
 
 
 def _sanitized(name: str, environment: tuple[tuple[str, str], ...]) -> Programs:
