@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
+
+import bertfast
 
 
 @pytest.fixture
@@ -40,3 +42,11 @@ def backend(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
         pytest.skip("this torch has no oneDNN")
     monkeypatch.setenv("BERTFAST_CPU_LINEAR", request.param)
     return request.param
+
+
+@pytest.fixture
+def installed() -> Iterator[None]:
+    """The whole process accelerated, for the length of a test."""
+    bertfast.install()
+    yield
+    bertfast.uninstall()

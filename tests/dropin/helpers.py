@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
+import torch
 import transformers
 from tolerances import assert_same_output, relative_error
 from torch import Tensor, nn
@@ -121,3 +122,19 @@ def _no_stock() -> Iterator[None]:
     finally:
         sys.setprofile(None)
     assert not calls, "stock transformers ran"
+
+
+def plain_call(batch: dict[str, Tensor], **more: Any) -> Callable[[nn.Module], Any]:
+    """A call without gradients."""
+
+    def call(model: nn.Module) -> Any:
+        with torch.no_grad():
+            return model(**{**batch, **more})
+
+    return call
+
+
+def output_of(model: nn.Module, inputs: dict[str, Any]) -> Any:
+    """The output of a call without gradients."""
+    with torch.no_grad():
+        return model(**inputs)
