@@ -102,11 +102,11 @@ def test_a_snapshot_knows_training_mode(model):
 
 
 def test_weights_are_prepared_once(model, monkeypatch):
-    from bertfast import engine
+    from bertfast import prepared as module
 
     prepared: list[int] = []
-    build = engine.build_weights
-    monkeypatch.setattr(engine, "build_weights", lambda *args: prepared.append(1) or build(*args))
+    build = module.build_weights
+    monkeypatch.setattr(module, "build_weights", lambda *args: prepared.append(1) or build(*args))
     for length in (2, 5, 2):
         model(torch.ones(1, length, dtype=torch.long))
     assert prepared == [1]
