@@ -7,6 +7,7 @@
 
 #include "kernels/embedding_layer_norm.h"
 #include "tests/buffer.h"
+#include "tests/ids.h"
 #include "tests/layer_norm_reference.h"
 #include "tests/tensor.h"
 #include "tests/testing.h"
@@ -41,26 +42,6 @@ struct Problem {
   }
 };
 
-// The ids of all places, in both types: only the one that is passed may be read.
-struct Ids {
-  Buffer<int32_t> narrow;
-  Buffer<int64_t> wide;
-
-  Ids(Stream& stream, const std::string& name, int num_rows, int seed)
-      : narrow(stream, name, kPlaces, 0), wide(stream, name, kPlaces, 0) {
-    std::mt19937_64 random(seed);
-    for (int i = 0; i < kPlaces; ++i) set(i, random() % num_rows);
-  }
-
-  void set(int place, int64_t id) {
-    narrow[place] = static_cast<int32_t>(id);
-    wide[place] = id;
-  }
-  const void* data(IdDType dtype) {
-    return dtype == IdDType::kInt32 ? static_cast<void*>(narrow.data()) : wide.data();
-  }
-};
-
 struct Run {
   Problem problem;
   Stream stream;
@@ -72,9 +53,9 @@ struct Run {
   explicit Run(const Problem& p)
       : problem(p),
         indices(stream, "indices", p.num_tokens, 0),
-        words(stream, "word_ids", kWords, 1),
-        token_types(stream, "token_type_ids", kTokenTypes, 2),
-        positions(stream, "position_ids", kPositions, 3),
+        words(stream, "word_ids", kPlaces),
+        token_types(stream, "token_type_ids", kPlaces),
+        positions(stream, "position_ids", kPlaces),
         word_table(tensor("word_embeddings", kWords)),
         token_type_table(tensor("token_type_embeddings", kTokenTypes)),
         position_table(tensor("position_embeddings", kPositions)),
@@ -84,11 +65,19 @@ struct Run {
         out_of_range(stream, "out_of_range", 1, 0) {
     stream.schedule_seed = p.seed;
     for (int t = 0; t < p.num_tokens; ++t) indices[t] = (5 * t + 3) % kPlaces;
+    fill(words, kWords, 1);
+    fill(token_types, kTokenTypes, 2);
+    fill(positions, kPositions, 3);
     word_table.fill_normal(4, 0.1, 1.0);
     token_type_table.fill_normal(5, 0.0, 0.5);
     position_table.fill_normal(6, 0.2, 0.7);
     weight.fill_normal(7, 1.0, 0.2);
     bias.fill_normal(8, 0.0, 0.3);
+  }
+
+  static void fill(Ids& ids, int num_rows, int seed) {
+    std::mt19937_64 random(seed);
+    for (int i = 0; i < kPlaces; ++i) ids.set(i, random() % num_rows);
   }
 
   Tensor tensor(const std::string& name, int64_t num_rows) {

@@ -9,6 +9,7 @@
 #include "emulation/float16.h"
 #include "kernels/unpad_input.h"
 #include "tests/buffer.h"
+#include "tests/ids.h"
 #include "tests/padded_batch.h"
 #include "tests/testing.h"
 
@@ -78,23 +79,6 @@ inline PaddedBatch make_batch(const Problem& problem) {
   }
   return batch;
 }
-
-// The ids of all places, in both types: only the one that is passed may be read.
-struct Ids {
-  Buffer<int32_t> narrow;
-  Buffer<int64_t> wide;
-
-  Ids(Stream& stream, const std::string& name, int64_t num_places)
-      : narrow(stream, name, num_places, 0), wide(stream, name, num_places, 0) {}
-
-  void set(int64_t place, int64_t id) {
-    narrow[place] = static_cast<int32_t>(id);
-    wide[place] = id;
-  }
-  const void* data(IdDType dtype) {
-    return dtype == IdDType::kInt32 ? static_cast<void*>(narrow.data()) : wide.data();
-  }
-};
 
 struct Run {
   Problem problem;

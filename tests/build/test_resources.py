@@ -11,7 +11,7 @@ ptxas info    : 0 bytes gmem
 ptxas info    : Compiling entry function '_Z1av' for 'sm_90'
 ptxas info    : Function properties for _Z1av
     8 bytes stack frame, 16 bytes spill stores, 20 bytes spill loads
-ptxas info    : Used 40 registers, used 1 barriers, 1024 bytes smem
+ptxas info    : Used 40 registers, used 1 barriers, 24 bytes cumulative stack size, 1024 bytes smem
 ptxas info    : Compile time = 1.0 ms
 ptxas info    : Compiling entry function '_Z1bv' for 'sm_90'
 ptxas info    : Function properties for _Z1bv

@@ -4,28 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from kernels.device.resources import Resources, ResourceTable, parse_report
+from kernels.device.resources import Resources, ResourceTable
 from kernels.device.sass import parse_disassembly
 from kernels.device.table import ALLOWED_REGISTER_GROWTH, differences
 from kernels.device.tools import MissingTool, demangle
-
-_REPORT = """\
-ptxas info    : Compiling entry function '_Z1av' for 'sm_80'
-ptxas info    : Function properties for _Z1av
-    0 bytes stack frame, 0 bytes spill stores, 0 bytes spill loads
-ptxas info    : Used 18 registers, used 0 barriers, 400 bytes cmem[0]
-ptxas info    : Compile time = 13.891 ms
-ptxas info    : Compiling entry function '_Z1bv' for 'sm_80'
-ptxas info    : Function properties for _Z1bv
-    24 bytes stack frame, 8 bytes spill stores, 12 bytes spill loads
-ptxas info    : Used 255 registers, used 1 barriers, 24 bytes cumulative stack size, 1024 bytes smem, 400 bytes cmem[0]
-"""
-
-
-def test_report_is_read() -> None:
-    assert parse_report(_REPORT) == {"_Z1av": Resources(18, 0, 0, 0), "_Z1bv": Resources(255, 1024, 24, 20)}
-    with pytest.raises(ValueError, match="not understood"):
-        parse_report(_REPORT.replace("Used 255", "Uses 255"))
 
 
 def test_disassembly_is_read() -> None:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-import re
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from kernels.device.compiler import DeviceCode
+from kernels.device.compiler import ROOT, DeviceCode
 from kernels.device.tools import demangle
+
+# The build's own code stands beside the package, not in it.
+sys.path.insert(0, str(ROOT))
+
+from cuda_build.resources import parse_report
 
 
 @dataclass(frozen=True)
@@ -20,30 +25,6 @@ class Resources:
     spill_bytes: int  # stored and loaded, a thread
 
 
-_ENTRY = re.compile(
-    r"Compiling entry function '(?P<name>\w+)' for.*?"
-    r"(?P<stack>\d+) bytes stack frame, (?P<stores>\d+) bytes spill stores, (?P<loads>\d+) bytes spill loads.*?"
-    r"Used (?P<registers>\d+) registers(?P<rest>[^\n]*)",
-    re.DOTALL,
-)
-
-
-def parse_report(report: str) -> dict[str, Resources]:
-    """Resources of each instance, by its mangled name. Raises ValueError where the report holds one unread."""
-    found = {}
-    for entry in _ENTRY.finditer(report):
-        smem = re.search(r"(\d+) bytes smem", entry["rest"])
-        found[entry["name"]] = Resources(
-            registers=int(entry["registers"]),
-            static_smem_bytes=int(smem[1]) if smem else 0,
-            stack_bytes=int(entry["stack"]),
-            spill_bytes=int(entry["stores"]) + int(entry["loads"]),
-        )
-    if len(found) != report.count("Compiling entry function"):
-        raise ValueError(f"ptxas reports in a form that is not understood:\n{report}")
-    return found
-
-
 # By the name of the instance, then by architecture.
 ResourceTable = dict[str, dict[str, Resources]]
 
@@ -52,9 +33,11 @@ def read_resources(codes: Iterable[DeviceCode]) -> ResourceTable:
     """The resources of all instances in the given device code."""
     table: ResourceTable = {}
     for code in codes:
-        resources = parse_report(code.report)
-        for name, needs in zip(demangle(list(resources)), resources.values(), strict=True):
+        found = parse_report(code.report)
+        for name, kernel in zip(demangle([kernel.symbol for kernel in found]), found, strict=True):
             if code.architecture in table.setdefault(name, {}):
                 raise ValueError(f"{name}: two instances of one name for sm_{code.architecture}")
-            table[name][code.architecture] = needs
+            table[name][code.architecture] = Resources(
+                kernel.registers, kernel.static_smem_bytes, kernel.stack_bytes, kernel.spill_bytes
+            )
     return dict(sorted(table.items()))

@@ -191,8 +191,7 @@ COPIES = (
         "pad_input",
         "pad_input.cuh",
         (("row < load<1>(params.num_tokens)[0]", "row <= load<1>(params.num_tokens)[0]"),),
-        "FAIL  pad: number of tokens",
-        test="row_copies_test",
+        "FAIL  number of tokens",
     ),
     Mutant(
         "rows that x does not have laid back",
@@ -200,7 +199,6 @@ COPIES = (
         "pad_input.cuh",
         (("is_token = row < params.num_rows", "is_token = row >= 0"),),
         "out of bounds",
-        test="row_copies_test",
     ),
     Mutant(
         "position outside of the batch written",
@@ -208,7 +206,6 @@ COPIES = (
         "pad_input.cuh",
         (("position < 0 || position >= params.num_positions", "position < 0"),),
         "out of bounds",
-        test="row_copies_test",
     ),
     Mutant(
         "row that x does not have gathered",
@@ -216,15 +213,13 @@ COPIES = (
         "gather_first.cuh",
         (("  if (row >= params.num_tokens) row = -1;\n", ""),),
         "out of bounds",
-        test="row_copies_test",
     ),
     Mutant(
         "padding left as it was",
         "pad_input",
         "row_copy.cuh",
         (("      if (column < row_words) store(", "      if (from != nullptr && column < row_words) store("),),
-        "FAIL  pad: sizes",
-        test="row_copies_test",
+        "FAIL  sizes",
     ),
     Mutant(
         "row of the sequence, not of its first token",
@@ -232,15 +227,13 @@ COPIES = (
         "gather_first.cuh",
         (("params.x, row, params.out", "params.x, sequence, params.out"),),
         "out of bounds",
-        test="row_copies_test",
     ),
     Mutant(
         "long rows cut off",
         "gather_first",
         "row_copy.cuh",
         (("first < row_words; first +=", "first < 1; first +="),),
-        "FAIL  gather: sizes",
-        test="row_copies_test",
+        "FAIL  sizes",
     ),
     Mutant(
         "alignment of the target forgotten",
@@ -248,6 +241,5 @@ COPIES = (
         "row_copy.cuh",
         (("reinterpret_cast<uintptr_t>(target) |", ""),),
         "misaligned access",
-        test="row_copies_test",
     ),
 )
