@@ -18,8 +18,9 @@ def varlen_attention(
     qkv: [T, 3, N, D]; cu_seqlens: [B + 1] int32, the offsets of the sequences, from 0 to at most T; key_lengths: [B]
     int32 or None; max_seqlen: the longest sequence -> [T, N, D], dtype of qkv. The first ``key_lengths[b]`` rows of
     sequence ``b`` are queries and keys, its other rows queries only; None means that every row is a key. A query
-    without any key gives 0, not NaN. Rows after the last sequence, of a buffer that is larger than the batch, are not
-    read; what stands in their place in the result is not defined.
+    without any key gives 0, not NaN; so does one whose scores are all -infinity, but for columns of v that hold
+    infinity or NaN. Rows after the last sequence, of a buffer that is larger than the batch, are not read; what stands
+    in their place in the result is not defined.
 
     Raises ValueError for shapes and dtypes that do not fit and for a scale that is not finite and above 0. Where the
     values can be read without waiting for a device, on a CPU, it is also raised for offsets that decrease or do not

@@ -38,10 +38,7 @@ Tensor first_token_attention(const Tensor& query, const Tensor& key_value, const
   params.cu_seqlens = tensors.read<int32_t>("cu_seqlens", cu_seqlens);
   params.key_lengths = tensors.read<int32_t>("key_lengths", key_lengths);
   params.out = tensors.write("out", out);
-  if (cu_seqlens.is_cpu()) {
-    check_layout(params.num_tokens, params.num_sequences, INT64_MAX, params.cu_seqlens,
-                 params.key_lengths);
-  }
+  check_layout_on_host(tensors, params);
   launch("first_token_attention", launch_first_token_attention, params, tensors.all());
   return out;
 }

@@ -34,7 +34,7 @@ Tensor gather_first(const Tensor& x, const Tensor& first_rows) {
   params.x = tensors.read("x", x);
   params.first_rows = tensors.read<int64_t>("first_rows", first_rows);
   params.out = tensors.write("out", out);
-  if (first_rows.is_cpu()) check_rows(params.first_rows, params.batch_size, params.num_tokens);
+  if (tensors.are_on_host()) check_rows(params.first_rows, params.batch_size, params.num_tokens);
   launch("gather_first", launch_gather_first, params, tensors.all());
   return out;
 }

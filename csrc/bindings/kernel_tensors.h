@@ -4,6 +4,7 @@
 #include <torch/csrc/stable/ops.h>
 #include <torch/csrc/stable/tensor.h>
 
+#include <algorithm>
 #include <optional>
 #include <utility>
 #include <vector>
@@ -30,6 +31,12 @@ class KernelTensors {
   }
 
   const std::vector<NamedTensor>& all() const { return all_; }
+
+  // Whether the host may read what they hold.
+  bool are_on_host() const {
+    return std::all_of(all_.begin(), all_.end(),
+                       [](const NamedTensor& named) { return named.tensor.is_cpu(); });
+  }
 
  private:
   std::vector<NamedTensor> all_;

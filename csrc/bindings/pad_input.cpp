@@ -52,7 +52,7 @@ Tensor pad_input(const Tensor& x, const Tensor& indices, const std::optional<Ten
   params.indices = tensors.read<int64_t>("indices", indices);
   params.num_tokens = tensors.read<int32_t>("num_tokens", num_tokens);
   params.out = tensors.write("out", out);
-  if (indices.is_cpu()) check_indices(params.indices, params.num_positions);
+  if (tensors.are_on_host()) check_indices(params.indices, params.num_positions);
   launch("pad_input", launch_pad_input, params, tensors.all());
   return out;
 }

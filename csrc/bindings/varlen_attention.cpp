@@ -16,10 +16,9 @@ namespace bertfast::bindings {
 namespace {
 
 // An int, as kernels take it. No sequence is longer than all of them together.
-int check_max_seqlen(int64_t max_seqlen, int64_t num_tokens) {
-  if (max_seqlen > 0) return static_cast<int>(std::min<int64_t>(max_seqlen, INT_MAX));
-  if (num_tokens > 0) fail("max_seqlen", "at least 1", std::to_string(max_seqlen));
-  return 1;
+int check_max_seqlen(int64_t max_seqlen) {
+  if (max_seqlen < 0) fail("max_seqlen", "at least 0", std::to_string(max_seqlen));
+  return static_cast<int>(std::min<int64_t>(max_seqlen, INT_MAX));
 }
 
 VarlenAttentionParams make_params(const Tensor& qkv, const Tensor& cu_seqlens, double scale) {
@@ -50,11 +49,8 @@ Tensor varlen_attention(const Tensor& qkv, const Tensor& cu_seqlens,
   params.cu_seqlens = tensors.read<int32_t>("cu_seqlens", cu_seqlens);
   params.key_lengths = tensors.read<int32_t>("key_lengths", key_lengths);
   params.out = tensors.write("out", out);
-  if (cu_seqlens.is_cpu()) {
-    check_layout(params.num_tokens, params.num_sequences, max_seqlen, params.cu_seqlens,
-                 params.key_lengths);
-  }
-  params.max_seqlen = check_max_seqlen(max_seqlen, params.num_tokens);
+  check_layout_on_host(tensors, params, max_seqlen);
+  params.max_seqlen = check_max_seqlen(max_seqlen);
   launch("varlen_attention", launch_varlen_attention, params, tensors.all());
   return out;
 }

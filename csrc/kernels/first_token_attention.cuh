@@ -133,8 +133,9 @@ __device__ __forceinline__ T merge_groups(int column, float twice_scale_log2) {
     sum = fmaf(sum, rescale, weight * load<1>(slot + column)[0]);
     total = fmaf(total, rescale, weight * load<1>(slot + Layout::kMaxHeadSize + 1)[0]);
   }
-  // 0, not NaN, where there was no key.
-  const Vector<float, 1> result = {total == 0.0f ? 0.0f : sum * divide_approx(1.0f, total)};
+  // 0, not NaN, where no key had a weight; a value that is no number shows all the same.
+  const float normalizer = total == 0.0f ? 0.0f : divide_approx(1.0f, total);
+  const Vector<float, 1> result = {sum * normalizer};
   return from_float<T>(result)[0];
 }
 

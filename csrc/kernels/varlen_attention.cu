@@ -17,7 +17,7 @@ bool is_possible(const VarlenAttentionParams& params) {
   return params.num_tokens <= std::numeric_limits<int32_t>::max() &&  // as cu_seqlens counts
          params.num_sequences > 0 &&                                  // which the rows belong to
          int64_t{3} * params.num_heads * params.head_size <= kMaxRowElements &&
-         params.head_size <= kMaxHeadSize && params.max_seqlen > 0 &&
+         params.head_size <= kMaxHeadSize && params.max_seqlen >= 0 &&
          params.compute_capability >= oldest &&
          // Neither 0, negative, infinite nor NaN: the largest score is the largest before scaling.
          params.scale > 0.0f && std::isfinite(params.scale);

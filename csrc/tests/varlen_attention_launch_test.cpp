@@ -69,7 +69,7 @@ void test_impossible_params() {
              [](Params& p) { p.num_sequences = 2147483647, p.num_heads = 2; });
   is_refused("rows of no sequence", [](Params& p) { p.num_sequences = 0; });
   is_refused("fewer sequences than none", [](Params& p) { p.num_sequences = -1; });
-  is_refused("no longest sequence", [](Params& p) { p.max_seqlen = 0; });
+  is_refused("a longest sequence below none", [](Params& p) { p.max_seqlen = -1; });
   is_refused("a device too old", [](Params& p) { p.compute_capability = 70; });
   is_refused("a dtype that the device has not",
              [](Params& p) { p.dtype = kBF16, p.compute_capability = kTuring; });

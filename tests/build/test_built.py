@@ -92,6 +92,35 @@ def test_kernels_check_their_arguments(built):
     ]
 
 
+_ELSEWHERE = """
+import torch, bertfast.ops
+ops, cuda = torch.ops.bertfast, torch._C.DispatchKeySet(torch._C.DispatchKey.CUDA)
+offsets, rows = torch.tensor([0, 9], dtype=torch.int32), torch.tensor([9, 9, 9])
+def meta(*shape, dtype=torch.float32):
+    return torch.empty(shape, dtype=dtype, device="meta")
+keys = meta(1, dtype=torch.int32)
+for op, arguments in (
+    (ops.varlen_attention, (meta(3, 3, 1, 8), offsets, None, 9, 1.0)),
+    (ops.varlen_attention, (torch.ones(3, 3, 1, 8), offsets, keys, 9, 1.0)),
+    (ops.first_token_attention, (torch.ones(1, 1, 8), meta(3, 2, 1, 8), offsets, None, 1.0)),
+    (ops.first_token_attention, (torch.ones(1, 1, 8), torch.ones(3, 2, 1, 8), offsets, keys, 1.0)),
+    (ops.pad_input, (meta(3, 8), rows)),
+    (ops.gather_first, (meta(3, 8), rows)),
+):
+    try:
+        op.default.redispatch(cuda, *arguments)
+    except (ValueError, RuntimeError) as error:
+        print(error)
+"""
+
+
+def test_what_lies_elsewhere_is_not_read(built):
+    """Offsets and rows are wrong here: that is looked at only where the host can read every tensor."""
+    lines = _run(_ELSEWHERE, built).splitlines()
+    assert len(lines) == 6
+    assert all(re.fullmatch(r"\w+: expected a tensor on a CUDA device, got another device", line) for line in lines)
+
+
 def test_fake_tensors_on_cuda(built):
     _run(
         "import torch\nfrom torch._subclasses.fake_tensor import FakeTensorMode\n"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -60,6 +62,19 @@ def test_ragged_batches(emulated_library, layout, dtype, head_size):
     lengths, keys = [rows for rows, _ in layout], [keys for _, keys in layout]
     torch.manual_seed(sum(lengths))
     _check(emulated_library, lengths, keys, 2, head_size, dtype)
+
+
+@pytest.mark.parametrize("value", [1.0, math.inf, -math.inf, math.nan])
+@pytest.mark.parametrize("dtype", _DTYPES, ids=str)
+@pytest.mark.parametrize("length", [20, 150])
+def test_no_weight_hides_no_value(emulated, length, dtype, value):
+    """As in `varlen_attention`: where every score is -infinity the result is 0, but NaN where a value is not finite."""
+    key_value = randn(length, 2, 1, 64, dtype=dtype)
+    key_value[:, 0] = -math.inf
+    key_value[length // 2, 1, 0, 3] = value
+    out = emulated.first_token_attention(torch.ones(1, 1, 64, dtype=dtype), key_value, offsets([length]), None, 0.125)
+    assert out[0, 0, 3].isnan() if value != 1 else out[0, 0, 3] == 0
+    assert (out[0, 0, 4:] == 0).all()
 
 
 def test_what_no_kernel_does_is_refused(emulated):

@@ -81,6 +81,21 @@ def test_scores(emulated: Any, path: tuple[torch.dtype, int, int], length: int, 
     _check(emulated, qkv, scale)
 
 
+@pytest.mark.parametrize("value", [_INF, -_INF, math.nan])
+@pytest.mark.parametrize("length", [20, 150])
+@pytest.mark.parametrize("path", _PATHS, ids=str)
+def test_no_weight_hides_no_value(emulated: Any, path: tuple[torch.dtype, int, int], length: int, value: float) -> None:
+    """Where every score is -infinity the result is 0, unless a value is no finite number, which shows as NaN."""
+    dtype, head_size, compute_capability = path
+    emulated.set_compute_capability(compute_capability)
+    qkv = randn(length, 3, 1, head_size, dtype=dtype)
+    _keys(qkv, -_INF, slice(None))
+    qkv[length // 2, 2, 0, 3] = value
+    out = emulated.varlen_attention(qkv, offsets([length]), None, length, 0.125)
+    assert out[:, 0, 3].isnan().all()
+    assert (out[:, 0, :3] == 0).all()
+
+
 @pytest.mark.parametrize("length", [1, 20, 150])
 @pytest.mark.parametrize("path", _PATHS, ids=str)
 def test_no_number(emulated: Any, path: tuple[torch.dtype, int, int], length: int) -> None:

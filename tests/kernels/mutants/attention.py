@@ -298,7 +298,7 @@ FIRST_TOKEN = (
         "empty query divided by zero",
         "first_token_attention",
         "first_token_attention.cuh",
-        (("total == 0.0f ? 0.0f : sum", "sum"),),
+        (("total == 0.0f ? 0.0f : divide_approx", "divide_approx"),),
         "FAIL  key lengths",
     ),
     Mutant(
