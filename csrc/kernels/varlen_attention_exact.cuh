@@ -61,7 +61,10 @@ class ExactThread {
     }
   }
 
+  // Sums of sums: with one chain of additions over all keys, the error would grow with their
+  // number.
   __device__ __forceinline__ void add_values(const float* weights, const float* values) {
+    float sums[kRows][kGroups][kFloats] = {};
 #pragma unroll 2
     for (int first_key = 0; first_key < Layout::kKeys; first_key += kFloats) {
       Floats w[kRows];
@@ -76,10 +79,17 @@ class ExactThread {
           const auto v = load<kFloats>(values + (first_key + n) * kStride + head_column(j));
 #pragma unroll
           for (int i = 0; i < kRows * kFloats; ++i) {
-            float& sum = out_[i / kFloats][j][i % kFloats];
+            float& sum = sums[i / kFloats][j][i % kFloats];
             sum = fmaf(w[i / kFloats][n], v[i % kFloats], sum);
           }
         }
+      }
+    }
+#pragma unroll
+    for (int i = 0; i < kRows; ++i) {
+#pragma unroll
+      for (int j = 0; j < kGroups * kFloats; ++j) {
+        out_[i][j / kFloats][j % kFloats] += sums[i][j / kFloats][j % kFloats];
       }
     }
   }

@@ -73,9 +73,6 @@ def cases(dtypes: tuple[torch.dtype, ...] = KERNEL_DTYPES) -> Iterator[OpCase]:
                 yield OpCase(name, f"H{width}", dtype, lambda m=make, w=width, d=dtype: m(w, d))
         for head_size in _HEAD_SIZES:
             for i, (lengths, keys) in enumerate(_LAYOUTS):
-                if head_size == 1 and max(lengths) > 150:
-                    # No model has such heads; they are here for their strides, which short sequences show.
-                    continue
                 for name, attend in _ATTENTION.items():
                     yield OpCase(
                         name,

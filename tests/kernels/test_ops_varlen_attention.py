@@ -84,6 +84,22 @@ def test_ragged_batches(emulated_library, layout, dtype, head_size, are_keys_giv
     _check(emulated_library, qkv, lengths, keys if are_keys_given else None)
 
 
+@pytest.mark.parametrize(("head_size", "length"), [(1, 512), (1, 1024), (8, 1024)])
+def test_errors_do_not_add_up_over_keys(emulated, head_size, length):
+    """In small heads, where scores have no error that would hide it."""
+    _check(emulated, randn(length, 3, 2, head_size, dtype=torch.float32), [length])
+
+
+@pytest.mark.parametrize("dtype", [_F16, torch.float32], ids=str)
+@pytest.mark.parametrize("lengths", [[], [0, 0]], ids=str)
+def test_empty_sequences_beside_spare_rows(emulated, lengths, dtype):
+    """Rows of a buffer that no sequence has."""
+    qkv = randn(5 if lengths else 0, 3, 2, 64, dtype=dtype)
+    for max_seqlen in (0, 7):
+        for op in (emulated.varlen_attention, torch.ops.bertfast.varlen_attention):
+            assert op(qkv, offsets(lengths), None, max_seqlen, 0.125).shape == (len(qkv), 2, 64)
+
+
 @pytest.mark.parametrize("max_seqlen", [33, 64, 65, 128, 129, 512, 2**40])
 def test_any_bound_on_the_lengths(emulated, max_seqlen):
     """It chooses the kernel, and must not change the result."""
