@@ -17,8 +17,8 @@ struct NamedTensor {
 // The two functions that the device (launch_device.cpp) and the emulation (launch_emulated.cpp)
 // have each their own of.
 
-// Of the device that the tensor is on: 80 for 8.0.
-int compute_capability(const torch::stable::Tensor& tensor);
+// Of the device that the tensor `name` is on: 80 for 8.0.
+int compute_capability(const char* name, const torch::stable::Tensor& tensor);
 
 // Calls `launcher` with the current stream of the device that all of `tensors` are on, and raises
 // what went wrong.

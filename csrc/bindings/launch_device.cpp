@@ -17,6 +17,10 @@ std::string device_text(const Tensor& tensor) {
   return tensor.is_cuda() ? "cuda:" + std::to_string(tensor.get_device_index()) : "another device";
 }
 
+void check_on_cuda(const char* name, const Tensor& tensor) {
+  if (!tensor.is_cuda()) fail(name, "a tensor on a CUDA device", "another device");
+}
+
 // libtorch_cuda has the current stream. Not linked, looked up: the extension has to load into a
 // torch built for the CPU, too, and a weak symbol would never bind.
 cudaStream_t current_stream(int32_t device_index) {
@@ -50,7 +54,8 @@ int attribute(cudaDeviceAttr name, int device_index) {
 
 }  // namespace
 
-int compute_capability(const Tensor& tensor) {
+int compute_capability(const char* name, const Tensor& tensor) {
+  check_on_cuda(name, tensor);
   const int device_index = tensor.get_device_index();
   return 10 * attribute(cudaDevAttrComputeCapabilityMajor, device_index) +
          attribute(cudaDevAttrComputeCapabilityMinor, device_index);
@@ -59,7 +64,7 @@ int compute_capability(const Tensor& tensor) {
 void run_on_stream(const char* op, const std::vector<NamedTensor>& tensors,
                    const std::function<cudaError_t(cudaStream_t)>& launcher) {
   const Tensor& first = tensors.front().tensor;
-  if (!first.is_cuda()) fail(tensors.front().name, "a tensor on a CUDA device", "another device");
+  check_on_cuda(tensors.front().name, first);
   const int32_t device_index = first.get_device_index();
   for (const auto& [name, tensor] : tensors) {
     if (tensor.is_cuda() && tensor.get_device_index() == device_index) continue;

@@ -25,7 +25,9 @@ void set_compute_capability(int64_t capability) {
 
 }  // namespace
 
-int compute_capability(const torch::stable::Tensor&) { return device.compute_capability; }
+int compute_capability(const char*, const torch::stable::Tensor&) {
+  return device.compute_capability;
+}
 
 void run_on_stream(const char* op, const std::vector<NamedTensor>& tensors,
                    const std::function<cudaError_t(cudaStream_t)>& launcher) {

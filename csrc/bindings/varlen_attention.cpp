@@ -24,7 +24,7 @@ int check_max_seqlen(int64_t max_seqlen) {
 VarlenAttentionParams make_params(const Tensor& qkv, const Tensor& cu_seqlens, double scale) {
   VarlenAttentionParams params = {};
   params.dtype = check_element_type("qkv", qkv);
-  params.compute_capability = compute_capability(qkv);
+  params.compute_capability = compute_capability("qkv", qkv);
   if (params.dtype == DType::kBFloat16 && params.compute_capability < 80) {
     fail("qkv", "torch.float32 or torch.float16 below compute capability 8.0", "torch.bfloat16");
   }

@@ -189,14 +189,14 @@ def test_both_say_the_same_of_a_device_without_code(built):
     """Asked before a launch, and told by a launch that failed: but for the name of the device."""
     out = _run(
         "import bertfast.extension as e, bertfast.ops, bertfast._C as c\n"
-        "for capability in ((9, 0), (7, 0)):\n"
+        "for capability in ((7, 5), (7, 0)):\n"
         "    number = 10 * capability[0] + capability[1]\n"
         "    print(e.why_not_on(capability))\n"
         "    print(c._describe_status(209, 'NAME', number).split(': ', 1)[1])\n",
         built,
     )
     asked, told, asked_old, told_old = out.splitlines()
-    assert told.replace("cuda:0, NAME (sm_90)", "sm_90") == asked
+    assert told.replace("cuda:0, NAME (sm_75)", "sm_75") == asked
     assert told_old.removesuffix(": cuda:0, NAME (sm_70)") == asked_old
 
 
