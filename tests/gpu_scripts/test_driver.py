@@ -147,8 +147,8 @@ def test_a_program_that_hangs_is_ended_with_all_it_started(tmp_path):
         "time.sleep(60)\n"
     )
     start = time.monotonic()
-    done = processes.run([sys.executable, "-c", code], 2.0, tmp_path / "log", show=False)
-    assert time.monotonic() - start < 20
+    done = processes.run([sys.executable, "-I", "-S", "-c", code], 5.0, tmp_path / "log", show=False)
+    assert time.monotonic() - start < 30
     assert done.code is None
     assert not done.succeeded
     assert done.why.startswith("its time was up after ")
@@ -158,7 +158,9 @@ def test_a_program_that_hangs_is_ended_with_all_it_started(tmp_path):
 
 def test_a_program_may_write_down_what_it_has(tmp_path):
     code = "import time\ntry:\n    time.sleep(60)\nexcept KeyboardInterrupt:\n    print('kept')\n"
-    assert processes.run([sys.executable, "-c", code], 3.0, tmp_path / "log", show=False).output == "kept\n"
+    # Time enough to begin on a busy machine.
+    command = [sys.executable, "-I", "-S", "-c", code]
+    assert processes.run(command, 5.0, tmp_path / "log", show=False).output == "kept\n"
 
 
 def test_a_program_that_fails_or_is_not_there(tmp_path, capsys):
