@@ -24,7 +24,7 @@ if TYPE_CHECKING:
         UninstallError,
         UnsupportedModelError,
     )
-    from bertfast.models.accelerate import accelerate, accelerated, explain, restore
+    from bertfast.models.accelerate import accelerate, accelerated, restore
     from bertfast.models.bert import (
         BertForMaskedLM,
         BertForMultipleChoice,
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
         BertLMHeadModel,
         BertModel,
     )
+    from bertfast.models.explain import explain
     from bertfast.models.install import install, installed, uninstall
     from bertfast.models.pipelines import pipeline
     from bertfast.models.warmup import warmup
@@ -44,7 +45,7 @@ if TYPE_CHECKING:
 # Name -> the module it is served from, imported when the name is first used.
 _HOMES = {
     "accelerate": "models.accelerate",
-    "explain": "models.accelerate",
+    "explain": "models.explain",
     "pipeline": "models.pipelines",
     "accelerated": "models.accelerate",
     "install": "models.install",

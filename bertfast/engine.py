@@ -124,8 +124,11 @@ class Engine:
             return 0
         made = 0
         for bucket in buckets:
+            if runner.holds(bucket, first_token_only):
+                continue
             if len(runner.graphs) == runner.graphs.limits.max_graphs:
-                logger.warning("bertfast: %d CUDA graphs are kept, no more; larger batches are captured when met", made)
+                kept = len(runner.graphs)
+                logger.warning("bertfast: %d CUDA graphs are kept, no more; other batches are captured when met", kept)
                 break
             made += runner.capture(bucket, first_token_only)
         return made

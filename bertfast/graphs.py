@@ -104,6 +104,9 @@ class GraphCache:
     def __len__(self) -> int:
         return len(self._graphs)
 
+    def __contains__(self, key: Hashable) -> bool:
+        return key in self._graphs
+
     @property
     def num_bytes(self) -> int:
         """Device memory that the graphs keep."""

@@ -33,7 +33,10 @@ class Plan:
 
 
 def plan_call(prepared: Prepared, model: Any, arguments: Mapping[str, Any], reads: Reads, options: Options) -> Plan:
-    """Plan a call of a model that fits. Raises Refused with the reason if stock must run, and what is wrong with it."""
+    """Plan a call of a model that fits.
+
+    Raises Refused with the reason if stock must run, and the errors of `check_inputs` and `lay_out` for bad input.
+    """
     wants_states = bool(hidden_states_wanted(model, arguments))
     if wants_states and torch.is_grad_enabled() and _is_trained(model, arguments):
         raise Refused("output_hidden_states with gradients")

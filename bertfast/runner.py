@@ -56,6 +56,10 @@ class LayerRunner:
             finally:
                 self._busy = False
 
+    def holds(self, bucket: Bucket, first_token_only: bool) -> bool:
+        """Whether a bucket's launches are captured."""
+        return self._key(bucket, first_token_only) in self.graphs
+
     def capture(self, bucket: Bucket, first_token_only: bool) -> bool:
         """Capture the launches of a bucket, unless they are; returns whether a graph was made and kept."""
         with self.graphs.pool.exclusive():

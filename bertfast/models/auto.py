@@ -8,7 +8,8 @@ from typing import Any
 import transformers
 from torch import nn
 
-from bertfast.models.accelerate import accelerate, holds_encoder
+from bertfast.models.accelerate import accelerate
+from bertfast.models.encoders import holds_encoder
 
 _classes: dict[type, type] = {}
 

@@ -8,7 +8,8 @@ from typing import Any
 import transformers
 from torch import nn
 
-from bertfast.models.accelerate import accelerate_what_is_stock, holds_encoder
+from bertfast.models.accelerate import accelerate_what_is_stock
+from bertfast.models.encoders import holds_encoder
 
 
 @functools.wraps(transformers.pipeline)

@@ -10,8 +10,8 @@ from torch import nn
 from bertfast.engine import Engine
 from bertfast.errors import FallbackError
 from bertfast.graphs import Bucket, GraphLimits
-from bertfast.models.accelerate import encoders_of, root_of
 from bertfast.models.bert import POOLED_HEAD_CLASSES, reading
+from bertfast.models.encoders import encoders_of, root_of
 from bertfast.options import Reads
 from bertfast.reporting import FAST
 

@@ -41,6 +41,10 @@ def test_a_warm_up_beyond_the_limit_says_so(make_config, make_gpu, stock_and_fas
     assert bertfast.warmup(fast, batch_size=128, max_length=512) == 128
     assert "128 CUDA graphs are kept, no more" in caplog.text
     assert bertfast.explain(fast).cuda_graphs == 128
+    caplog.clear()
+    # What is kept is not captured again, and not complained of.
+    assert bertfast.warmup(fast, batch_size=4, max_length=128) == 0
+    assert not caplog.messages
 
 
 def test_a_warm_up_of_what_runs_stock_is_refused(make_config, stock_and_fast):
