@@ -17,7 +17,9 @@ _GROUP = "Task heads"
 
 
 def _head(class_name: str) -> None:
-    @behaviour(_GROUP, f"`{class_name}`" + (" with labels" if class_name != "BertModel" else ""), "loss, all outputs")
+    with_labels, compared = ("", "all outputs") if class_name == "BertModel" else (" with labels", "loss, all outputs")
+
+    @behaviour(_GROUP, f"`{class_name}`{with_labels}", compared)
     def run(bench: Bench) -> None:
         pair = bench.pair(class_name)
         pair.check(**call_inputs(class_name, bench.batch(), labels=True))

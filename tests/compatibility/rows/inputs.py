@@ -41,7 +41,15 @@ _served("left padding", lambda b: b, "left")
 _served("holes in the mask", lambda b: b, "holed")
 _served("`int32` ids", lambda b: {name: value.int() for name, value in b.items()})
 _served("a batch of one, a text of one token", lambda b: {name: value[3:4, :1] for name, value in b.items()})
-_served("`use_cache`, `return_dict`", lambda b: {**b, "return_dict": True})
+
+
+@behaviour(_GROUP, "`use_cache`, `return_dict`", "all outputs")
+def _options_of_a_call(bench: Bench) -> None:
+    for return_dict in (True, False):
+        # transformers 4 refuses use_cache as an argument of this head.
+        bench.pair("BertForSequenceClassification").check(**bench.batch(), return_dict=return_dict)
+        for use_cache in (True, False):
+            bench.pair().check(**bench.batch(), return_dict=return_dict, use_cache=use_cache)
 
 
 @behaviour(_GROUP, "padding to `max_length`", "all outputs")
