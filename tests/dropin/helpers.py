@@ -134,6 +134,11 @@ def plain_call(batch: dict[str, Tensor], **more: Any) -> Callable[[nn.Module], A
     return call
 
 
+def state_of(model: nn.Module) -> list[tuple[type, dict[str, Any]]]:
+    """Class and attributes of every module: what `restore` has to give back."""
+    return [(type(module), dict(module.__dict__)) for module in model.modules()]
+
+
 def output_of(model: nn.Module, inputs: dict[str, Any]) -> Any:
     """The output of a call without gradients."""
     with torch.no_grad():

@@ -2,69 +2,57 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
-import torch
 import transformers
 from tolerances import assert_same_output
 from torch import nn
 from transformers.models.bert import modeling_bert
 
 import bertfast
-from dropin.helpers import counted
-
-
-def _state(model: nn.Module) -> list[tuple[type, dict[str, Any]]]:
-    return [(type(module), dict(module.__dict__)) for module in model.modules()]
-
-
-@torch.no_grad()
-def _call(model: nn.Module, batch: dict[str, Any]) -> Any:
-    return model(**batch)
+from dropin.helpers import counted, output_of, state_of
 
 
 @pytest.mark.parametrize("class_name", ["BertModel", "BertForSequenceClassification", "BertForMaskedLM"])
 def test_a_model_is_accelerated_inside_and_what_it_was_outside(make_pair, batch, class_name):
     pair = make_pair(class_name)
-    expected, before = _call(pair.stock, batch), _state(pair.stock)
+    expected, before = output_of(pair.stock, batch), state_of(pair.stock)
     with bertfast.accelerated(pair.stock) as model, counted() as calls:
         assert model is pair.stock
-        assert_same_output(_call(model, batch), expected, pair.bound)
+        assert_same_output(output_of(model, batch), expected, pair.bound)
     assert calls == {"fast": 1}
-    assert _state(pair.stock) == before
+    assert state_of(pair.stock) == before
     with counted() as calls:
-        assert_same_output(_call(pair.stock, batch), expected, 0)
+        assert_same_output(output_of(pair.stock, batch), expected, 0)
     assert not calls
 
 
 def test_an_exception_ends_the_block_too(make_pair):
     pair = make_pair()
-    before = _state(pair.stock)
+    before = state_of(pair.stock)
     with pytest.raises(KeyError, match="mine"), bertfast.accelerated(pair.stock):
         raise KeyError("mine")
-    assert _state(pair.stock) == before
+    assert state_of(pair.stock) == before
 
 
 def test_a_model_that_was_accelerated_keeps_its_engine_and_options(pair, batch):
     bertfast.accelerate(pair.fast, pad_outputs="zero")
-    _call(pair.fast, batch)
-    before = _state(pair.fast)
+    output_of(pair.fast, batch)
+    before = state_of(pair.fast)
     with bertfast.accelerated(pair.fast):
         assert bertfast.explain(pair.fast).pad_outputs == "zero"
-        assert _state(pair.fast) == before
-    assert _state(pair.fast) == before
+        assert state_of(pair.fast) == before
+    assert state_of(pair.fast) == before
 
 
 def test_options_hold_inside_the_block_only(pair):
     bertfast.accelerate(pair.fast, pad_outputs="zero")
-    before = _state(pair.fast)
+    before = state_of(pair.fast)
     with bertfast.accelerated(pair.fast, pad_outputs="exact", on_fallback="silent"):
         assert bertfast.explain(pair.fast).pad_outputs == "exact"
         with bertfast.accelerated(pair.fast, pad_outputs="auto"):
             assert bertfast.explain(pair.fast).pad_outputs == "auto"
         assert bertfast.explain(pair.fast).pad_outputs == "exact"
-    assert _state(pair.fast) == before
+    assert state_of(pair.fast) == before
 
 
 def test_blocks_nest(make_pair, batch):
@@ -73,30 +61,30 @@ def test_blocks_nest(make_pair, batch):
         with bertfast.accelerated(model):
             pass
         with counted() as calls:
-            _call(model, batch)
+            output_of(model, batch)
         assert calls == {"fast": 1}
     assert type(model) is transformers.BertModel
 
 
 def test_restore_inside_of_a_block_is_obeyed(make_pair, batch):
     model = make_pair().stock
-    before = _state(model)
+    before = state_of(model)
     with bertfast.accelerated(model):
         bertfast.restore(model)
         with counted() as calls:
-            _call(model, batch)
+            output_of(model, batch)
         assert not calls
-    assert _state(model) == before
+    assert state_of(model) == before
 
 
 def test_what_cannot_be_accelerated_is_refused_and_left_alone(make_pair):
     with pytest.raises(bertfast.UnsupportedModelError), bertfast.accelerated(nn.Linear(2, 2)):
         pass
     model = make_pair().stock
-    before = _state(model)
+    before = state_of(model)
     with pytest.raises(ValueError, match="pad_outputs='none'"), bertfast.accelerated(model, pad_outputs="none"):
         pass
-    assert _state(model) == before
+    assert state_of(model) == before
 
 
 def test_restore_keeps_what_a_user_put_there(make_pair, batch):
@@ -106,11 +94,11 @@ def test_restore_keeps_what_a_user_put_there(make_pair, batch):
     model.register_forward_hook(lambda module, args, output: None)
     stock = model.classifier.forward
     model.classifier.forward = lambda x: stock(x) + 1
-    before = _state(model)
+    before = state_of(model)
     bertfast.accelerate(model)
-    _call(model, batch)
+    output_of(model, batch)
     bertfast.restore(model)
-    assert _state(model) == before
+    assert state_of(model) == before
 
     bertfast.accelerate(model)
     model.later = 1
@@ -125,9 +113,9 @@ def test_the_process_is_accelerated_inside_and_stock_outside(make_pair, batch):
         with counted() as calls:
             if inside:
                 with bertfast.installed(), bertfast.installed():
-                    _call(model, batch)
+                    output_of(model, batch)
             else:
-                _call(model, batch)
+                output_of(model, batch)
         assert calls == ({"fast": 1} if inside else {})
     assert modeling_bert.BertModel.forward is before
     with pytest.raises(KeyError), bertfast.installed():
@@ -142,7 +130,7 @@ def test_a_process_that_was_accelerated_stays_so(make_pair, batch):
         with bertfast.installed():
             pass
         with counted() as calls:
-            _call(model, batch)
+            output_of(model, batch)
         assert calls == {"fast": 1}
     finally:
         bertfast.uninstall()

@@ -8,19 +8,14 @@ from typing import Any
 
 import pytest
 import torch
-from tolerances import assert_same_output
+from tolerances import TOLERANCES, assert_gradients_close, assert_same_output
 from torch import nn
 from transformers.models.bert import modeling_bert
 
 import bertfast
-from dropin.helpers import assert_falls_back, counted
+from dropin.helpers import assert_falls_back, counted, output_of
 
 HEAD = "BertForSequenceClassification"
-
-
-@torch.no_grad()
-def _call(model: nn.Module, batch: dict[str, Any]) -> Any:
-    return model(**batch)
 
 
 class _Patch:
@@ -55,11 +50,11 @@ def _as_before() -> Iterator[None]:
 @pytest.mark.parametrize("wraps", [True, False])
 def test_a_patch_from_before_install_runs_and_outlives_it(make_pair, batch, wraps):
     pair = make_pair()
-    expected = _call(pair.stock, batch)
+    expected = output_of(pair.stock, batch)
     patch = _Patch(modeling_bert.BertModel, wraps)
     bertfast.install()
     with counted() as calls:
-        assert_same_output(_call(pair.stock, batch), expected, pair.bound)
+        assert_same_output(output_of(pair.stock, batch), expected, pair.bound)
     assert patch.calls == 1
     assert calls["stock"] == 1
     assert "BertModel.forward has been replaced by" in bertfast.explain(pair.stock).reason
@@ -76,7 +71,7 @@ def test_a_patch_that_goes_before_uninstall_leaves_nothing_behind(make_pair, bat
     patch.remove()
     bertfast.install()
     with counted() as calls:
-        _call(pair.stock, batch)
+        output_of(pair.stock, batch)
     assert calls == {"fast": 1}
     bertfast.uninstall()
     assert modeling_bert.BertModel.forward is stock
@@ -90,7 +85,7 @@ def test_a_patch_over_install_is_fast_and_uninstall_refuses_to_lose_it(make_pair
     assert modeling_bert.BertModel.forward is patch.forward
     for model in (pair.stock, pair.fast):
         with counted() as calls:
-            _call(model, batch)
+            output_of(model, batch)
         assert calls == {"fast": 1}
     assert patch.calls == 2
 
@@ -98,13 +93,13 @@ def test_a_patch_over_install_is_fast_and_uninstall_refuses_to_lose_it(make_pair
         bertfast.uninstall()
     assert modeling_bert.BertModel.forward is patch.forward
     with counted() as calls:
-        _call(pair.stock, batch)
+        output_of(pair.stock, batch)
     assert calls == {"fast": 1}
 
     patch.remove()
     bertfast.uninstall()
     with counted() as calls:
-        _call(pair.stock, batch)
+        output_of(pair.stock, batch)
     assert not calls
 
 
@@ -112,7 +107,7 @@ def test_a_patch_over_install_is_fast_and_uninstall_refuses_to_lose_it(make_pair
 def test_a_patch_reaches_accelerated_models(make_pair, batch, class_name, caplog):
     pair = make_pair(class_name)
     patch = _Patch(modeling_bert.BertModel)
-    assert_falls_back(pair, lambda model: _call(model, batch), r"BertModel\.forward has been replaced", caplog)
+    assert_falls_back(pair, lambda model: output_of(model, batch), r"BertModel\.forward has been replaced", caplog)
     assert patch.calls > 0
     patch.remove()
     pair.check(**batch)
@@ -121,7 +116,7 @@ def test_a_patch_reaches_accelerated_models(make_pair, batch, class_name, caplog
 @pytest.mark.parametrize("way", ["accelerated", "install", "patched after install"])
 def test_a_patched_head_may_look_at_every_token(make_pair, batch, way):
     pair = make_pair(HEAD)
-    expected = _call(pair.stock, batch).logits
+    expected = output_of(pair.stock, batch).logits
     model = pair.fast if way == "accelerated" else pair.stock
     if way == "patched after install":
         bertfast.install()
@@ -137,7 +132,7 @@ def test_a_patched_head_may_look_at_every_token(make_pair, batch, way):
     if way == "install":
         bertfast.install()
     with counted() as calls:
-        logits = _call(model, batch)
+        logits = output_of(model, batch)
     assert calls == {"fast": 1}
     assert_same_output(logits, expected, pair.bound)
     assert seen[0].shape == (5, 13, 48)
@@ -148,12 +143,17 @@ def test_a_patched_head_may_look_at_every_token(make_pair, batch, way):
 
 
 def test_gradients_under_install_are_stocks(make_pair, batch):
-    pair = make_pair()
-    with bertfast.installed():
-        pair.stock(**batch).last_hidden_state.square().sum().backward()
-    found = [p.grad.clone() for p in pair.stock.parameters() if p.grad is not None]
-    pair.stock.zero_grad()
-    pair.stock(**batch).last_hidden_state.square().sum().backward()
-    expected = [p.grad for p in pair.stock.parameters() if p.grad is not None]
-    assert len(found) == len(expected) > 10
-    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-3)
+    model = make_pair().stock
+
+    def gradients() -> dict[str, torch.Tensor | None]:
+        model.zero_grad()
+        model(**batch).last_hidden_state.square().sum().backward()
+        return {name: p.grad for name, p in model.named_parameters()}
+
+    with bertfast.installed(), counted() as calls:
+        found = gradients()
+    assert calls == {"fast": 1}
+    with counted() as calls:
+        expected = gradients()
+    assert not calls
+    assert_gradients_close(found, expected, TOLERANCES[torch.float32].gradient)

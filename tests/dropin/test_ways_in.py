@@ -12,18 +12,9 @@ from tolerances import assert_same_output
 from torch import nn
 
 import bertfast
-from dropin.helpers import counted
+from dropin.helpers import counted, output_of, state_of
 
 TEXTS = ["A short text.", "Another text, somewhat longer than the first, and padded in a batch."]
-
-
-def _state(model: nn.Module) -> list[tuple[type, dict[str, Any]]]:
-    return [(type(module), dict(module.__dict__)) for module in model.modules()]
-
-
-@torch.no_grad()
-def _call(model: nn.Module, batch: dict[str, Any]) -> Any:
-    return model(**batch)
 
 
 @pytest.fixture(scope="module")
@@ -44,12 +35,12 @@ def tokenizer(minilm) -> Any:
 def test_restore_of_sentence_transformers(sentence_transformers, minilm, name):
     options = {"num_labels": 1} if name == "CrossEncoder" else {}
     model = getattr(sentence_transformers, name)(str(minilm), device="cpu", **options)
-    before = _state(model)
+    before = state_of(model)
     with bertfast.accelerated(model):
-        assert _state(model) != before
-    assert _state(model) == before
+        assert state_of(model) != before
+    assert state_of(model) == before
     bertfast.restore(bertfast.accelerate(model))
-    assert _state(model) == before
+    assert state_of(model) == before
 
 
 def test_restore_of_an_encoder_decoder_model(make_config):
@@ -58,9 +49,11 @@ def test_restore_of_an_encoder_decoder_model(make_config):
         make_config(attn_implementation="sdpa", is_decoder=True, add_cross_attention=True),
     )
     model = transformers.EncoderDecoderModel(config=config).eval()
-    before = _state(model)
-    bertfast.restore(bertfast.accelerate(model))
-    assert _state(model) == before
+    before = state_of(model)
+    bertfast.accelerate(model)
+    assert state_of(model) != before
+    bertfast.restore(model)
+    assert state_of(model) == before
 
 
 # ---- Pipelines.
@@ -140,11 +133,11 @@ def test_a_users_module_raises_and_goes_on_afterwards(make_pair, batch):
     model = nn.ModuleDict({"bert": make_pair().stock})
     bertfast.accelerate(model, on_fallback="raise")
     with pytest.raises(bertfast.FallbackError, match=r"output_attentions.*on_fallback is 'raise'"):
-        _call(model["bert"], {**batch, "output_attentions": True})
+        output_of(model["bert"], {**batch, "output_attentions": True})
     with pytest.raises(bertfast.FallbackError, match="training mode"):
-        _call(model.train()["bert"], batch)
+        output_of(model.train()["bert"], batch)
     with counted() as calls:
-        _call(model.eval()["bert"], batch)
+        output_of(model.eval()["bert"], batch)
     assert calls == {"fast": 1}
 
 
@@ -160,24 +153,26 @@ def _lora(model: nn.Module) -> Any:
 
 def test_an_active_adapter_counts_and_a_merged_one_is_fast(make_pair, batch):
     pair = make_pair("BertForSequenceClassification")
-    plain = _call(pair.stock, batch).logits
+    plain = output_of(pair.stock, batch).logits
     model = _lora(pair.stock)
-    expected = _call(model, batch).logits
+    expected = output_of(model, batch).logits
     assert (expected - plain).abs().max() > 1e-3
     bertfast.accelerate(model)
     with counted() as calls:
-        assert_same_output(_call(model, batch).logits, expected, pair.bound)
+        assert_same_output(output_of(model, batch).logits, expected, pair.bound)
     assert (calls["fast"], calls["stock"]) == (0, 1)
     assert "peft.tuners.lora" in bertfast.explain(model).reason
 
     merged = model.merge_and_unload()
     with counted() as calls:
-        torch.testing.assert_close(_call(merged, batch).logits, expected, rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(output_of(merged, batch).logits, expected, rtol=1e-4, atol=1e-4)
     assert calls == {"fast": 1}
 
 
 def test_restore_of_a_model_with_an_adapter(make_pair, batch):
     model = _lora(make_pair("BertForSequenceClassification").stock)
-    before = _state(model)
-    bertfast.restore(bertfast.accelerate(model))
-    assert _state(model) == before
+    before = state_of(model)
+    bertfast.accelerate(model)
+    assert state_of(model) != before
+    bertfast.restore(model)
+    assert state_of(model) == before
