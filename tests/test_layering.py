@@ -123,7 +123,9 @@ def test_the_check_sees_an_arrow_back(tmp_path):
 
 
 def _python(code):
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=_PACKAGE.parent)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=_PACKAGE.parent, timeout=300
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -141,7 +143,7 @@ def test_every_public_name_is_there():
 
 
 _SIDE_EFFECTS = """
-import logging, os, warnings, torch, transformers
+import logging, os, sys, warnings, torch, transformers
 from transformers.models.auto import modeling_auto, tokenization_auto
 from transformers.models.bert import modeling_bert as hf
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
@@ -158,9 +160,13 @@ def state():
     found["attention"] = list(ALL_ATTENTION_FUNCTIONS.valid_keys())
     found["activations"] = list(activations.ACT2FN)
     found["auto"] = list(modeling_auto.MODEL_MAPPING_NAMES.items())
+    found["constructors and calls"] = (hf.BertModel.__init__, torch.nn.Module.__call__, sys.excepthook)
+    found["exported"] = (transformers.AutoModel, transformers.AutoTokenizer)
     found["torch"] = (torch.get_num_threads(), torch.get_default_dtype(), torch.is_grad_enabled())
+    found["precision"] = torch.get_float32_matmul_precision()
     found["hooks"] = len(torch.nn.modules.module._global_forward_hooks)
     found["logging"] = (logging.getLogger().handlers[:], logging.getLogger().level)
+    found["logger"] = logging.getLogger("bertfast").handlers[:]
     found["warnings"] = warnings.filters[:]
     found["environment"] = dict(os.environ)
     return found
