@@ -65,9 +65,9 @@ def check_versions(installed: Callable[[str], str] = metadata.version) -> None:
             )
 
 
-def _numbers(version: str) -> tuple[int, ...]:
+def _numbers(version: str | None) -> tuple[int, ...]:
     """The release of a version: ``"2.13.0+cpu"`` and ``"2.13.0.dev1"`` -> ``(2, 13, 0)``; empty if there is none."""
-    found = re.match(r"\d+(\.\d+)*", version)
+    found = re.match(r"\d+(\.\d+)*(?!\d*!)", version or "")
     return tuple(int(part) for part in found[0].split(".")) if found else ()
 
 

@@ -21,7 +21,7 @@ _LAYERS = (
     ("models.pipelines",),
     ("models.auto",),
     ("models.accelerate", "models.explain", "models.warmup"),
-    ("models.encoders", "models.pipeline_classes", "models.sentence_transformers"),
+    ("models.encoders", "models.sentence_transformers"),
     ("models.install",),
     ("models.bert", "models.tokenizers", "models.__init__"),
     ("models.forwards", "engine"),

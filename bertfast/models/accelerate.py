@@ -10,7 +10,7 @@ from torch import nn
 
 from bertfast.engine import Engine
 from bertfast.errors import UnsupportedModelError
-from bertfast.models import pipeline_classes, sentence_transformers
+from bertfast.models import sentence_transformers
 from bertfast.models.bert import ACCELERATED
 from bertfast.models.encoders import is_encoder, root_of
 from bertfast.options import Options
@@ -74,7 +74,8 @@ def accelerated(model: T, **options: Any) -> Iterator[T]:
     """`accelerate` for the length of a ``with`` block; at its end, ``model`` is what it was before.
 
     options: of `accelerate`. What was accelerated before stays so, with the options it had; inside of the block,
-    options that are given hold for it too. Blocks may be nested. All threads see the change.
+    options that are given hold for it too. Blocks may be nested, but must not overlap otherwise: not
+    in two threads, nor in generators that are left waiting. All threads see the change.
     """
     before = [(part, type(part), Engine.held(part)) for part in _parts(model)]
     accelerate(model, **options) if options else accelerate_what_is_stock(model)
@@ -95,12 +96,8 @@ def _parts(model: Any) -> list[Any]:
 
 
 def _accelerated_class(kind: type) -> type | None:
-    return (
-        ACCELERATED.get(kind)
-        or sentence_transformers.accelerated_class(kind)
-        or pipeline_classes.accelerated_class(kind)
-    )
+    return ACCELERATED.get(kind) or sentence_transformers.accelerated_class(kind)
 
 
 def _stock_class(kind: type) -> type | None:
-    return _ORIGINALS.get(kind) or sentence_transformers.stock_class(kind) or pipeline_classes.stock_class(kind)
+    return _ORIGINALS.get(kind) or sentence_transformers.stock_class(kind)

@@ -25,6 +25,9 @@ from bertfast.options import Reads
 #: An encoder and what its caller reads of it, while such a caller is running.
 _reading: ContextVar[tuple[nn.Module | None, Reads]] = ContextVar("bertfast_reading", default=(None, Reads.EVERYTHING))
 
+#: The encoders that `installed_forward` was called for, inside of a function that somebody put over it.
+_reached: ContextVar[list[nn.Module] | None] = ContextVar("bertfast_reached", default=None)
+
 BERT = ClassForward(hf.BertModel)
 _ARGUMENTS = tuple(
     name
@@ -49,7 +52,7 @@ def _forward(self: nn.Module, stock: Callable[..., Any], args: tuple[Any, ...], 
         return stock(self, *args, **kwargs)
     # Read once: an encoder that runs inside this one is another caller's.
     encoder, reads = _reading.get()
-    if encoder is not self or self._forward_hooks or "forward" in self.__dict__:
+    if encoder is not self or self._forward_hooks or "forward" in self.__dict__ or not _is_outermost(type(self)):
         reads = Reads.EVERYTHING
     engine = Engine.of(self)
     # A subclass may override any step of the way.
@@ -67,19 +70,36 @@ def _forward(self: nn.Module, stock: Callable[..., Any], args: tuple[Any, ...], 
     return stock(self, *args, **kwargs)
 
 
+def _is_outermost(kind: type[nn.Module]) -> bool:
+    """Whether no function of somebody else's stands between the class's forward and its caller."""
+    own = _accelerated_forward if kind is BertModel else BERT.layer
+    return kind.forward is own and BERT.is_uncovered() and kind.__call__ is nn.Module.__call__
+
+
 @functools.wraps(BERT.own)
 def installed_forward(self: nn.Module, *args: Any, **kwargs: Any) -> Any:
     """What `install` puts over transformers' ``BertModel.forward``."""
+    reached = _reached.get()
+    if reached is not None:
+        reached.append(self)
     return _forward(self, BERT.beneath, args, kwargs)
 
 
 @functools.wraps(BERT.own)
 def _accelerated_forward(self: nn.Module, *args: Any, **kwargs: Any) -> Any:
     stock = BERT.current()
-    if BERT.layer is not None and stock is not BERT.beneath:
-        # Somebody's function over `installed_forward`, which will be reached through it.
-        return stock(self, *args, **kwargs)
-    return _forward(self, stock, args, kwargs)
+    if BERT.layer is None or stock is BERT.beneath or BERT.is_own(stock):
+        return _forward(self, stock, args, kwargs)
+    # Somebody's function over `installed_forward`, which may be reached through it, or not.
+    reached: list[nn.Module] = []
+    token = _reached.set(reached)
+    try:
+        output = stock(self, *args, **kwargs)
+        if not any(encoder is self for encoder in reached):
+            Engine.of(self).fall_back(self, BERT.replacement(stock) or "replaced")
+        return output
+    finally:
+        _reached.reset(token)
 
 
 @contextmanager

@@ -25,7 +25,12 @@ class ClassForward:
         self.own: Function = kind.forward
         self.beneath: Function = self.own
         self.layer: Function | None = None
-        self._genuine = _is_transformers_own(self.own)
+        self._genuine = is_defined_in("transformers", self.own)
+
+    def is_uncovered(self) -> bool:
+        """Whether nobody put a function over transformers' own, or over bertfast's layer."""
+        found: Function = self.kind.forward
+        return found is self.layer or (found is self.own and self._genuine)
 
     def current(self) -> Function:
         """What transformers' class does now, but for bertfast's own layer where that is the outermost."""
@@ -47,7 +52,8 @@ class ClassForward:
         """Put ``layer`` over what is there now, unless it is already there, or beneath what others put over it."""
         found: Function = self.kind.forward
         if self.layer is None or found in (self.own, self.beneath):
-            self.beneath, self.layer = found, layer
+            # A layer of an earlier install, put back by hand, would be its own stock.
+            self.beneath, self.layer = self.own if found is layer else found, layer
             self.kind.forward = layer
 
     def uninstall(self) -> None:
@@ -66,10 +72,10 @@ class ClassForward:
             )
 
 
-def _is_transformers_own(forward: Function | None) -> bool:
-    """Whether the function, and each that it wraps, was defined in transformers: ``__module__`` can be copied."""
+def is_defined_in(package: str, forward: Function | None) -> bool:
+    """Whether the function, and each that it wraps, was defined in ``package``: ``__module__`` can be copied."""
     while forward is not None:
-        if not isinstance(forward, FunctionType) or _home(forward).split(".", 1)[0] != "transformers":
+        if not isinstance(forward, FunctionType) or _home(forward).split(".", 1)[0] != package:
             return False
         forward = getattr(forward, "__wrapped__", None)
     return True

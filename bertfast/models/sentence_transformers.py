@@ -13,6 +13,7 @@ from typing import Any
 from torch import nn
 
 from bertfast.models.bert import BertModel, reading
+from bertfast.models.forwards import is_defined_in
 from bertfast.options import Reads
 
 _EMBEDDING = "sentence_embedding"
@@ -69,9 +70,8 @@ def _encoder_behind_pooling(model: Any) -> nn.Module | None:
 
 def _is_unwatched(module: nn.Module) -> bool:
     """Whether nobody stands between the package's own ``forward`` and its caller."""
-    home = getattr(type(module).forward, "__module__", None) or ""
     watched = module._forward_hooks or module._forward_pre_hooks or "forward" in module.__dict__
-    return not watched and home.split(".", 1)[0] == "sentence_transformers"
+    return not watched and is_defined_in("sentence_transformers", type(module).forward)
 
 
 def _comes_from_there(kind: type, name: str) -> bool:

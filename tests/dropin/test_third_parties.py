@@ -157,3 +157,60 @@ def test_gradients_under_install_are_stocks(make_pair, batch):
         expected = gradients()
     assert not calls
     assert_gradients_close(found, expected, TOLERANCES[torch.float32].gradient)
+
+
+def test_a_patch_over_install_sees_what_stock_gives(make_pair, batch):
+    """Also inside of a head that reads the pooled output only: the patch may look at every token."""
+    pair = make_pair(HEAD)
+    bertfast.install()
+    beneath, seen = modeling_bert.BertModel.forward, []
+
+    def looks(model, *args, **kwargs):
+        output = beneath(model, *args, **kwargs)
+        seen.append(tuple(output.last_hidden_state.shape[:2]))
+        return output
+
+    modeling_bert.BertModel.forward = looks
+    for model in (pair.stock, pair.fast):
+        with counted() as calls:
+            output_of(model, batch)
+        assert calls == {"fast": 1}
+    assert seen == [tuple(batch["input_ids"].shape)] * 2
+
+
+def test_a_patch_that_does_not_call_through_is_counted_and_refused(make_pair, batch):
+    pair = make_pair()
+    own = modeling_bert.BertModel.forward
+    bertfast.install()
+    modeling_bert.BertModel.forward = lambda model, *args, **kwargs: own(model, *args, **kwargs)
+    with counted() as calls:
+        output_of(pair.fast, batch)
+    assert calls["stock"] == 1
+    bertfast.accelerate(pair.fast, on_fallback="raise")
+    with pytest.raises(bertfast.FallbackError, match="has been replaced"):
+        output_of(pair.fast, batch)
+
+
+def test_a_layer_that_somebody_takes_away_leaves_accelerated_models_fast(make_pair, batch, monkeypatch):
+    pair = make_pair()
+    with monkeypatch.context() as patch:
+        patch.setattr(modeling_bert.BertModel, "forward", lambda *args, **kwargs: None)
+        bertfast.install()
+    with counted() as calls:
+        output_of(pair.fast, batch)
+    assert calls == {"fast": 1}
+
+
+def test_an_old_layer_put_back_is_not_its_own_stock(make_pair, batch):
+    pair = make_pair()
+    expected = output_of(pair.stock, batch)
+    bertfast.install()
+    layer, own = modeling_bert.BertModel.forward, bertfast.models.bert.BERT.own
+    bertfast.uninstall()
+    modeling_bert.BertModel.forward = layer
+    bertfast.install()
+    try:
+        assert_same_output(output_of(pair.stock, batch), expected, pair.bound)
+    finally:
+        bertfast.uninstall()
+    assert modeling_bert.BertModel.forward is own
