@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import pickle
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -268,3 +269,21 @@ def test_who_watches_a_sentence_transformer_sees_its_padding(sentence_transforme
     model.encode(TEXTS, batch_size=4)
     report = bertfast.explain(model)
     assert report.real_tokens < report.computed_tokens == report.padded_tokens
+
+
+@pytest.mark.slow
+def test_a_pooling_that_somebody_wrapped_sees_the_padding(sentence_transformers, minilm, monkeypatch):
+    """Also where the function in its place has copied name and module of what it wraps."""
+    model = bertfast.accelerate(sentence_transformers.SentenceTransformer(str(minilm), device="cpu"))
+    pooling = type(model[1])
+    stock = pooling.forward
+
+    @functools.wraps(stock)
+    def forward(self, features, *args, **kwargs):
+        features["token_embeddings"] = features["token_embeddings"] + features["token_embeddings"].mean(1, keepdim=True)
+        return stock(self, features, *args, **kwargs)
+
+    monkeypatch.setattr(pooling, "forward", forward)
+    actual = model.encode(TEXTS, batch_size=4)
+    expected = bertfast.restore(model).encode(TEXTS, batch_size=4)
+    np.testing.assert_allclose(actual, expected, rtol=0, atol=1e-6)
