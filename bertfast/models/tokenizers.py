@@ -66,6 +66,11 @@ class _BatchMethods:
                 "encode_plus takes one text"
             )
         batch, named = list(batch_text_or_text_pairs), _named(options, kwargs)
+        if named.get("is_split_into_words") and any(isinstance(item, str) for item in batch):
+            # Calling the tokenizer would take all of them for the words of one text.
+            raise TypeError(
+                "batch_text_or_text_pairs: expected lists of words, with is_split_into_words=True, got a str among them"
+            )
         if batch and not named.get("is_split_into_words") and all(_is_pair(item) for item in batch):
             first, second = (list(side) for side in zip(*batch, strict=True))
             return self(first, second, **named)  # type: ignore[operator]

@@ -110,6 +110,13 @@ def test_texts_that_are_split_into_words(tokenizers):
     )
 
 
+@needs_v5
+def test_texts_where_words_were_promised_are_refused(tokenizers):
+    fast, _ = tokenizers
+    with pytest.raises(TypeError):
+        fast.batch_encode_plus(["hello world", "x y"], is_split_into_words=True)
+
+
 def test_pairs_that_are_split_into_words(tokenizers):
     fast, stock = tokenizers
     pairs = [(WORDS[0], WORDS[1]), (WORDS[1], WORDS[2])]
