@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 import time
@@ -156,11 +157,16 @@ def test_a_program_that_hangs_is_ended_with_all_it_started(tmp_path):
     assert (tmp_path / "log").read_text() == done.output
 
 
-def test_a_program_may_write_down_what_it_has(tmp_path):
+@pytest.mark.parametrize("interrupt", [signal.SIG_DFL, signal.SIG_IGN], ids=["in the foreground", "in the background"])
+def test_a_program_may_write_down_what_it_has(tmp_path, interrupt):
     code = "import time\ntry:\n    time.sleep(60)\nexcept KeyboardInterrupt:\n    print('kept')\n"
     # Time enough to begin on a busy machine.
     command = [sys.executable, "-I", "-S", "-c", code]
-    assert processes.run(command, 5.0, tmp_path / "log", show=False).output == "kept\n"
+    before = signal.signal(signal.SIGINT, interrupt)
+    try:
+        assert processes.run(command, 5.0, tmp_path / "log", show=False).output == "kept\n"
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_a_program_that_fails_or_is_not_there(tmp_path, capsys):
