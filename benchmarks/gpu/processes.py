@@ -68,8 +68,6 @@ def run(command: list[str], limit_s: float, log: Path, show: bool = True, **chan
             cwd=ROOT,
             env=environment(**changes),
             start_new_session=True,
-            # Started in the background, this process ignores SIGINT, and so would what it starts.
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
     except OSError as error:
         return Finished(127, f"{command[0]} cannot be run: {error.strerror}", 0.0)
