@@ -53,7 +53,7 @@ class Timer(Protocol):
     def synchronize(self) -> None: ...
 
     def tidy(self) -> None:
-        """Give back the memory of what is no longer used, recordings' pools included."""
+        """Give back the memory of what is no longer used, graphs' pools included."""
 
 
 @dataclass(frozen=True)

@@ -7,20 +7,12 @@ from typing import Any
 
 import torch
 
+from bertfast import ops
 from bertfast.ops._library import FAKES
 from kernels.host_build import build_emulated
 
-# Those of csrc/bindings/schema.cpp, each with the schema and the fake of bertfast/ops/<op>.py.
-KERNEL_OPS = (
-    "bias_gelu",
-    "embedding_layer_norm",
-    "first_token_attention",
-    "gather_first",
-    "pad_input",
-    "residual_layer_norm",
-    "unpad_input",
-    "varlen_attention",
-)
+# Each has a kernel: those of csrc/bindings/schema.cpp, with the schemas and fakes of bertfast/ops.
+KERNEL_OPS = tuple(ops.__all__)
 
 
 @cache
