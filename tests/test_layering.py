@@ -24,7 +24,7 @@ _LAYERS = (
     ("models.encoders", "models.sentence_transformers"),
     ("models.install",),
     ("models.bert", "models.tokenizers", "models.__init__"),
-    ("models.forwards", "engine"),
+    ("models.batch_methods", "models.forwards", "engine"),
     ("forward",),
     ("plan",),
     ("prepared",),

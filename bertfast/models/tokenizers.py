@@ -14,81 +14,8 @@ import transformers
 from transformers import PreTrainedTokenizerBase
 
 from bertfast import compat
+from bertfast.models.batch_methods import BatchMethods
 from bertfast.reporting import logger
-
-# The order of the options that transformers 4 takes by position, after the texts.
-_POSITIONAL = (
-    "add_special_tokens",
-    "padding",
-    "truncation",
-    "max_length",
-    "stride",
-    "is_split_into_words",
-    "pad_to_multiple_of",
-    "padding_side",
-    "return_tensors",
-    "return_token_type_ids",
-    "return_attention_mask",
-    "return_overflowing_tokens",
-    "return_special_tokens_mask",
-    "return_offsets_mapping",
-    "return_length",
-    "verbose",
-)
-
-
-class _BatchMethods:
-    """``encode_plus`` and ``batch_encode_plus`` as transformers 4 has them."""
-
-    def encode_plus(self, text: Any, text_pair: Any = None, *options: Any, **kwargs: Any) -> Any:
-        """Encode one text or one pair; options as of calling the tokenizer. Raises TypeError for a list of texts."""
-        named = _named(options, kwargs)
-        if getattr(self, "is_fast", False) and not named.get("is_split_into_words"):
-            # Calling the tokenizer would take a list for a batch.
-            if text_pair is None and _is_pair(text):
-                text, text_pair = text
-            for name, given in (("text", text), ("text_pair", text_pair)):
-                if not isinstance(given, str) and not (given is None and name == "text_pair"):
-                    raise TypeError(
-                        f"{name}: expected a str, got a {type(given).__name__}; batch_encode_plus takes several texts, "
-                        "and is_split_into_words=True the words of one"
-                    )
-        return self(text, text_pair, **named)  # type: ignore[operator]
-
-    def batch_encode_plus(self, batch_text_or_text_pairs: Any, *options: Any, **kwargs: Any) -> Any:
-        """Encode a list of texts, or of pairs of texts; options as of calling the tokenizer.
-
-        Raises TypeError for a single text.
-        """
-        if not isinstance(batch_text_or_text_pairs, list | tuple):
-            raise TypeError(
-                f"batch_text_or_text_pairs has to be a list or a tuple (got {type(batch_text_or_text_pairs)}); "
-                "encode_plus takes one text"
-            )
-        batch, named = list(batch_text_or_text_pairs), _named(options, kwargs)
-        if named.get("is_split_into_words") and any(isinstance(item, str) for item in batch):
-            # Calling the tokenizer would take all of them for the words of one text.
-            raise TypeError(
-                "batch_text_or_text_pairs: expected lists of words, with is_split_into_words=True, got a str among them"
-            )
-        if batch and not named.get("is_split_into_words") and all(_is_pair(item) for item in batch):
-            first, second = (list(side) for side in zip(*batch, strict=True))
-            return self(first, second, **named)  # type: ignore[operator]
-        return self(batch, **named)  # type: ignore[operator]
-
-
-def _named(options: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
-    """Options by name. Raises TypeError for too many, or for one given twice."""
-    if len(options) > len(_POSITIONAL):
-        raise TypeError(f"expected at most {len(_POSITIONAL)} options by position, got {len(options)}")
-    named = dict(zip(_POSITIONAL, options, strict=False))
-    if twice := named.keys() & kwargs.keys():
-        raise TypeError(f"given by position and by name: {', '.join(sorted(twice))}")
-    return {**named, **kwargs}
-
-
-def _is_pair(item: Any) -> bool:
-    return isinstance(item, tuple | list) and len(item) == 2 and all(isinstance(text, str) for text in item)
 
 
 class AutoTokenizer(transformers.AutoTokenizer):
@@ -143,7 +70,7 @@ def _with_batch_methods(stock: type) -> type:
         return stock
     if stock not in _classes:
         body = {"__module__": __name__, "__qualname__": stock.__qualname__, "__doc__": stock.__doc__}
-        _classes[stock] = type(stock.__name__, (_BatchMethods, stock), body)
+        _classes[stock] = type(stock.__name__, (BatchMethods, stock), body)
     return _classes[stock]
 
 

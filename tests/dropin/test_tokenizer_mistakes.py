@@ -43,7 +43,7 @@ def test_two_texts_are_a_pair(tokenizer):
 
 @needs_v5
 def test_the_error_says_what_to_call(tokenizer):
-    with pytest.raises(TypeError, match=r"text: expected a str, got a list; batch_encode_plus .*is_split_into_words"):
+    with pytest.raises(TypeError, match=r"expected a str, got a list of str; batch_encode_plus .*is_split_into_words"):
         tokenizer.encode_plus(["a", "b", "c"])
     with pytest.raises(TypeError, match="encode_plus takes one text"):
         tokenizer.batch_encode_plus("abc")

@@ -232,6 +232,8 @@ def test_other_tokenizers_have_the_methods_too(name):
 def test_options_that_do_not_fit_are_refused(tokenizers):
     fast, _ = tokenizers
     with pytest.raises(TypeError, match="at most 16 options by position, got 17"):
-        fast.batch_encode_plus(["a"], *[None] * 17)
+        fast.encode_plus("a", None, *[None] * 17)
+    with pytest.raises(TypeError, match="at most 17 options by position, got 18"):
+        fast.batch_encode_plus(["a"], *[None] * 18)
     with pytest.raises(TypeError, match="given by position and by name: padding"):
         fast.batch_encode_plus(["a"], True, True, padding=True)
