@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -14,20 +17,30 @@ from bertfast.models.encoders import encoders_of, root_of
 from bertfast.reporting import FAST, STOCK, Call, Report
 from bertfast.weights import EncoderWeights
 
+#: Why the calls of a compiled module tell nothing of themselves.
+TRACED = "compiled by torch.compile: transformers' own code is traced, and its calls are not counted"
+
 
 def explain(model: Any, *args: Any, **kwargs: Any) -> Report:
     """Which path the last call of ``model`` took and why, token counts, who computed each op, memory.
 
-    With inputs, tells which path a call with them would take, without running it. For a model with several encoders,
-    the first is reported, or the first that such a call reaches, and the ``others`` beside it. Raises
+    model: as for `accelerate`, or a bound method of such an object, as in ``explain(sentence_model.encode, texts)``.
+    With inputs, those that calling ``model`` takes (a pipeline: texts), tells which path that call would take. It runs
+    only as far as the first encoder's decision: tokenizer, hooks and whatever else comes before. For a model with
+    several encoders, the first is reported, or the first that such a call reaches, and the ``others`` beside it. Raises
     UnsupportedModelError if there is none, and the errors of bad inputs.
     """
-    root = root_of(model)
+    root = root_of(model.__self__ if inspect.ismethod(model) else model)
     encoders = encoders_of(root)
-    calls = {Engine.of(encoder): Engine.of(encoder).last or Call("not called yet") for encoder in encoders}
+    compiled = [module for module in root.modules() if _is_compiled(module)]
+    traced = {Engine.of(inner) for module in compiled for inner in module.modules() if inner in encoders}
+    calls = {e: Call(STOCK, TRACED) if e in traced else _last(e) for e in map(Engine.of, encoders)}
     first = Engine.of(encoders[0])
     if args or kwargs:
-        first, calls[first] = _probe(root, args, kwargs)
+        # Nothing is compiled for a question. Torch's compiler is not imported either, where nobody uses it.
+        with torch.compiler.set_stance("force_eager") if compiled else nullcontext():
+            first, call = _probe(model, args, kwargs)
+        calls[first] = Call(STOCK, TRACED) if first in traced else call
     names = {module: name for name, module in root.named_modules()}
     reports = {e: _report(m, names[m], e, calls[e]) for m in encoders for e in [Engine.of(m)]}
     # A call may reach an encoder that the model does not register.
@@ -35,16 +48,37 @@ def explain(model: Any, *args: Any, **kwargs: Any) -> Report:
     return replace(found, others=tuple(report for e, report in reports.items() if e is not first))
 
 
-def _probe(root: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Engine, Call]:
-    """Run ``root`` up to its first encoder's decision."""
+def _last(engine: Engine) -> Call:
+    return engine.last or Call("not called yet")
+
+
+def _is_compiled(module: nn.Module) -> bool:
+    """Whether calling it runs torch's compiler: ``torch.compile(module)``, ``module.compile()``, a compiled forward."""
+    forward = module.__dict__.get("forward")
+    return (
+        "_orig_mod" in module._modules
+        or module._compiled_call_impl is not None
+        or hasattr(forward, "_torchdynamo_orig_callable")
+    )
+
+
+def _probe(call: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Engine, Call]:
+    """Run ``call`` up to its first encoder's decision."""
     token = PROBING.set(True)
     try:
-        root(*args, **kwargs)
+        result = call(*args, **kwargs)
+        if isinstance(result, Iterator):
+            # A pipeline that is given an iterator computes nothing before it is asked for results.
+            next(iter(result), None)
     except Probed as probed:
         return probed.engine, probed.call
     finally:
         PROBING.reset(token)
-    raise UnsupportedModelError(f"{type(root).__name__} did not call its encoder for these inputs")
+    raise UnsupportedModelError(f"{_name(call)} did not call its encoder for these inputs")
+
+
+def _name(call: Callable[..., Any]) -> str:
+    return call.__qualname__ if inspect.ismethod(call) else type(call).__name__
 
 
 def _report(encoder: nn.Module, name: str, engine: Engine, call: Call) -> Report:
