@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 import transformers
-from tolerances import assert_same_output
 from torch import nn
 
 import bertfast
@@ -121,40 +120,3 @@ def test_a_users_module_raises_and_goes_on_afterwards(make_pair, batch):
     with counted() as calls:
         output_of(model.eval()["bert"], batch)
     assert calls == {"fast": 1}
-
-
-# ---- PEFT.
-
-
-def _lora(model: nn.Module) -> Any:
-    peft = pytest.importorskip("peft", reason="needs peft")
-    # As after training: a fresh adapter changes nothing.
-    config = peft.LoraConfig(task_type="SEQ_CLS", r=4, target_modules=["query", "value"], init_lora_weights=False)
-    return peft.get_peft_model(model, config).eval()
-
-
-def test_an_active_adapter_counts_and_a_merged_one_is_fast(make_pair, batch):
-    pair = make_pair("BertForSequenceClassification")
-    plain = output_of(pair.stock, batch).logits
-    model = _lora(pair.stock)
-    expected = output_of(model, batch).logits
-    assert (expected - plain).abs().max() > 1e-3
-    bertfast.accelerate(model)
-    with counted() as calls:
-        assert_same_output(output_of(model, batch).logits, expected, pair.bound)
-    assert (calls["fast"], calls["stock"]) == (0, 1)
-    assert "peft.tuners.lora" in bertfast.explain(model).reason
-
-    merged = model.merge_and_unload()
-    with counted() as calls:
-        torch.testing.assert_close(output_of(merged, batch).logits, expected, rtol=1e-4, atol=1e-4)
-    assert calls == {"fast": 1}
-
-
-def test_restore_of_a_model_with_an_adapter(make_pair, batch):
-    model = _lora(make_pair("BertForSequenceClassification").stock)
-    before = state_of(model)
-    bertfast.accelerate(model)
-    assert state_of(model) != before
-    bertfast.restore(model)
-    assert state_of(model) == before
