@@ -51,7 +51,7 @@ class Row:
     pad_outputs: str = "auto"
 
 
-def texts(count: int) -> list[str]:
+def docstrings(count: int) -> list[str]:
     """``count`` docstrings, spread evenly over the modules in their order."""
     found: dict[str, None] = {}
     with warnings.catch_warnings():
@@ -136,7 +136,7 @@ def make_call(name: str, fast: bool, count: int, threads: int) -> Callable[[], A
     transformers.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
     row = ROWS[name]
-    thing, call = row.make(texts(count))
+    thing, call = row.make(docstrings(count))
     if fast:
         bertfast.accelerate(thing, pad_outputs=row.pad_outputs, on_fallback="raise")
     return call
@@ -195,7 +195,7 @@ def main() -> None:
     wanted = [name for name in arguments.rows.split(",") if name] or list(ROWS)
     if unknown := [name for name in wanted if name not in ROWS]:
         parser.error(f"--rows: expected names of {', '.join(ROWS)}, got {', '.join(unknown)}")
-    lengths = [len(ids) for ids in _tokenizer()(texts(arguments.texts), truncation=True)["input_ids"]]
+    lengths = [len(ids) for ids in _tokenizer()(docstrings(arguments.texts), truncation=True)["input_ids"]]
     env = {**environment(), **_library_versions(), "threads": arguments.threads}
     print(f"all-MiniLM-L6-v2, float32, {len(lengths)} texts of {min(lengths)} to {max(lengths)} tokens")
     print("CPU time in ms, median [quartiles] of", arguments.rounds, "interleaved rounds; speed-up by CPU time")

@@ -40,40 +40,16 @@ def check_inputs(arguments: Mapping[str, Any], spec: EncoderSpec, device: torch.
     if (input_ids is None) == (inputs_embeds is None):
         given = "neither" if input_ids is None else "both"
         raise InputShapeError(f"input_ids, inputs_embeds: expected exactly one of them, got {given}")
-    size: torch.Size
-    main = inputs_embeds if input_ids is None else input_ids
-    if isinstance(main, Tensor) and main.device.type == "cpu":
-        device = main.device
-    if input_ids is not None:
-        _check_tensor("input_ids", input_ids, device)
-        size = input_ids.shape
-        if input_ids.dim() != 2:
-            raise InputShapeError(f"input_ids: expected [batch, length], got {list(size)}")
-        _check_ids("input_ids", input_ids, device)
-    else:
-        assert inputs_embeds is not None
-        _check_tensor("inputs_embeds", inputs_embeds, device)
-        if inputs_embeds.dim() != 3 or inputs_embeds.shape[2] != spec.hidden_size:
-            raise InputShapeError(
-                f"inputs_embeds: expected [batch, length, {spec.hidden_size}], got {list(inputs_embeds.shape)}"
-            )
-        size = inputs_embeds.shape[:2]
+    embedded = inputs_embeds if input_ids is None else input_ids
+    if isinstance(embedded, Tensor) and embedded.device.type == "cpu":
+        device = embedded.device
+    size = _embeds_size(embedded, spec, device) if input_ids is None else _ids_size(embedded, device)
     batch_size, padded_len = size
     if batch_size == 0 or padded_len == 0:
         raise InputShapeError(f"inputs: expected at least one text of one token, got a batch of {list(size)}")
-
     position_ids = _check_grid("position_ids", arguments.get("position_ids"), size, device)
-    if position_ids is None and padded_len > spec.max_positions:
-        raise InputShapeError(
-            f"inputs: {padded_len} tokens, but the model has positions for {spec.max_positions}; truncate the "
-            f"texts (tokenizer(..., truncation=True, max_length={spec.max_positions}))"
-        )
-    defaults = compat.default_token_types(spec.max_positions)
-    if arguments.get("token_type_ids") is None and defaults is not None and padded_len > defaults:
-        raise InputShapeError(
-            f"token_type_ids: there are defaults for {defaults} tokens, and the inputs have {padded_len}; give them"
-        )
     token_type_ids = _check_grid("token_type_ids", arguments.get("token_type_ids"), size, device)
+    _check_defaults(position_ids, token_type_ids, padded_len, spec)
     attention_mask = arguments.get("attention_mask")
     if attention_mask is not None:
         _check_tensor("attention_mask", attention_mask, device)
@@ -88,6 +64,43 @@ def check_ranges(inputs: EncoderInputs, spec: EncoderSpec) -> None:
     _check_range("input_ids", inputs.input_ids, spec.vocab_size, "the vocabulary")
     _check_range("token_type_ids", inputs.token_type_ids, spec.num_token_types, "the token types")
     _check_range("position_ids", inputs.position_ids, spec.max_positions, "the positions")
+
+
+def _ids_size(input_ids: Any, device: torch.device) -> torch.Size:
+    """[B, S] of checked ids."""
+    _check_tensor("input_ids", input_ids, device)
+    if input_ids.dim() != 2:
+        raise InputShapeError(f"input_ids: expected [batch, length], got {list(input_ids.shape)}")
+    _check_ids("input_ids", input_ids, device)
+    size: torch.Size = input_ids.shape
+    return size
+
+
+def _embeds_size(inputs_embeds: Any, spec: EncoderSpec, device: torch.device) -> torch.Size:
+    """[B, S] of checked embeddings."""
+    _check_tensor("inputs_embeds", inputs_embeds, device)
+    if inputs_embeds.dim() != 3 or inputs_embeds.shape[2] != spec.hidden_size:
+        raise InputShapeError(
+            f"inputs_embeds: expected [batch, length, {spec.hidden_size}], got {list(inputs_embeds.shape)}"
+        )
+    size: torch.Size = inputs_embeds.shape[:2]
+    return size
+
+
+def _check_defaults(
+    position_ids: Tensor | None, token_type_ids: Tensor | None, padded_len: int, spec: EncoderSpec
+) -> None:
+    """The model has defaults for the ids that are not given."""
+    if position_ids is None and padded_len > spec.max_positions:
+        raise InputShapeError(
+            f"inputs: {padded_len} tokens, but the model has positions for {spec.max_positions}; truncate the "
+            f"texts (tokenizer(..., truncation=True, max_length={spec.max_positions}))"
+        )
+    defaults = compat.default_token_types(spec.max_positions)
+    if token_type_ids is None and defaults is not None and padded_len > defaults:
+        raise InputShapeError(
+            f"token_type_ids: there are defaults for {defaults} tokens, and the inputs have {padded_len}; give them"
+        )
 
 
 def _check_tensor(name: str, value: Any, device: torch.device) -> None:

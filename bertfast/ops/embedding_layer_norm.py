@@ -45,19 +45,9 @@ def embedding_layer_norm(
     result holds the bits of `id_range` of all such tables. Otherwise ids are taken to be in range. indices are always,
     from 0 to P - 1. Raises ValueError for shapes and dtypes that do not fit.
     """
+    tables = (word_embeddings, token_type_embeddings, position_embeddings)
     return torch.ops.bertfast.embedding_layer_norm(  # type: ignore[no-any-return]
-        input_ids,
-        token_type_ids,
-        position_ids,
-        word_embeddings,
-        token_type_embeddings,
-        position_embeddings,
-        weight,
-        bias,
-        eps,
-        indices,
-        padded_len,
-        checks_ids,
+        input_ids, token_type_ids, position_ids, *tables, weight, bias, eps, indices, padded_len, checks_ids
     )
 
 

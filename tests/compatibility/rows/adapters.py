@@ -35,7 +35,7 @@ def _lora(bench: Bench, model: nn.Module, kind: str = "LoraConfig", **options: A
     return wrapped
 
 
-def _pair(bench: Bench, **options: Any) -> tuple[Any, Any]:
+def _adapted(bench: Bench, **options: Any) -> tuple[Any, Any]:
     pair = bench.pair(_CLASS)
     return _lora(bench, pair.stock, **options), _lora(bench, pair.fast, **options)
 
@@ -50,13 +50,13 @@ def _active(bench: Bench) -> None:
 
 @behaviour(_GROUP, "LoRA, merged (`merge_and_unload`)", "all outputs")
 def _merged(bench: Bench) -> None:
-    stock, fast = (model.merge_and_unload() for model in _pair(bench))
+    stock, fast = (model.merge_and_unload() for model in _adapted(bench))
     bench.same(plain(bench.batch()), stock, fast)
 
 
 @behaviour(_GROUP, "LoRA, merged in place (`merge_adapter`) or disabled (`disable_adapter()`)", "all outputs", FALLBACK)
 def _disabled(bench: Bench) -> None:
-    stock, fast = _pair(bench)
+    stock, fast = _adapted(bench)
     batch = bench.batch()
 
     def disabled(model: Any) -> Any:
@@ -71,7 +71,7 @@ def _disabled(bench: Bench) -> None:
 
 @behaviour(_GROUP, "LoRA, taken off again (`unload`)", "all outputs")
 def _unloaded(bench: Bench) -> None:
-    stock, fast = (model.unload() for model in _pair(bench))
+    stock, fast = (model.unload() for model in _adapted(bench))
     bench.same(plain(bench.batch()), stock, fast)
 
 
@@ -81,7 +81,7 @@ def _unloaded(bench: Bench) -> None:
 def _circle(bench: Bench) -> None:
     peft = _peft()
     batch, labels = bench.batch(), torch.arange(5) % 2
-    stock, fast = _pair(bench)
+    stock, fast = _adapted(bench)
     for model in (stock, fast):
         model.train()
     same_gradients(lambda model: model(**batch, labels=labels).loss, stock, fast)
@@ -108,7 +108,7 @@ def _accelerated(bench: Bench) -> None:
 @behaviour(_GROUP, "two LoRA adapters, `set_adapter`", "all outputs", FALLBACK)
 def _two(bench: Bench) -> None:
     peft, batch = _peft(), bench.batch()
-    stock, fast = _pair(bench)
+    stock, fast = _adapted(bench)
     before = plain(batch)(stock)
     for model in (stock, fast):
         torch.manual_seed(3)
@@ -122,7 +122,7 @@ def _two(bench: Bench) -> None:
 @behaviour(_GROUP, "IA3, active, then merged", "all outputs", BOTH)
 def _ia3(bench: Bench) -> None:
     options = {"target_modules": ["key", "value", "output.dense"], "feedforward_modules": ["output.dense"]}
-    stock, fast = _pair(bench, kind="IA3Config", **options)
+    stock, fast = _adapted(bench, kind="IA3Config", **options)
     batch = bench.batch()
     bench.same(plain(batch), stock, fast)
     bench.same(plain(batch), stock.merge_and_unload(), fast.merge_and_unload())

@@ -10,7 +10,7 @@ from parity.heads import CLASSES, call_inputs
 from torch import nn
 
 import bertfast
-from compatibility.behaviours import BOTH, behaviour
+from compatibility.behaviours import BOTH, FALLBACK, behaviour
 from compatibility.bench import Bench, plain, same_gradients
 
 _GROUP = "Task heads"
@@ -47,14 +47,14 @@ def _problem_types(bench: Bench) -> None:
         pair.check(**batch, labels=labels.squeeze(1) if num_labels == 1 else labels)
 
 
-@behaviour(_GROUP, "`BertLMHeadModel` as a decoder: `generate`", "tokens", "fallback")
+@behaviour(_GROUP, "`BertLMHeadModel` as a decoder: `generate`", "tokens", FALLBACK)
 def _decoder(bench: Bench) -> None:
     pair = bench.pair("BertLMHeadModel", is_decoder=True, eos_token_id=None)
     prompt = bench.batch()["input_ids"][[0, 2]][:, :5]
     bench.same(lambda model: model.generate(prompt, max_new_tokens=6, do_sample=False), pair.stock, pair.fast)
 
 
-@behaviour(_GROUP, "`BertModel` as a decoder, with cross-attention", "outputs", "fallback")
+@behaviour(_GROUP, "`BertModel` as a decoder, with cross-attention", "outputs", FALLBACK)
 def _cross_attention(bench: Bench) -> None:
     pair = bench.pair(is_decoder=True, add_cross_attention=True)
     call = plain(bench.batch(), encoder_hidden_states=torch.randn(5, 7, 48), use_cache=False)

@@ -9,14 +9,14 @@ import torch
 from dropin.helpers import assert_differ, encoder_of, layer
 from torch import nn
 
-from compatibility.behaviours import FALLBACK, behaviour
+from compatibility.behaviours import FALLBACK, FAST, behaviour
 from compatibility.bench import Bench, assert_same, plain, same_gradients
 
 _GROUP = "Hooks"
 _CLASS = "BertForSequenceClassification"
 
 
-def _hooked(name: str, where: Callable[[Any], nn.Module], path: str = "fast") -> None:
+def _hooked(name: str, where: Callable[[Any], nn.Module], path: str = FAST) -> None:
     @behaviour(_GROUP, name, "what the hook sees and changes, all outputs", path)
     def run(bench: Bench) -> None:
         pair, batch = bench.pair(_CLASS), bench.batch()

@@ -13,14 +13,14 @@ from torch.utils.flop_counter import FlopCounterMode
 from transformers import AttentionInterface
 
 import bertfast
-from compatibility.behaviours import BOTH, FALLBACK, REFUSED, behaviour
+from compatibility.behaviours import BOTH, FALLBACK, FAST, REFUSED, behaviour
 from compatibility.bench import Bench, assert_same, gradients, plain, same_gradients
 
 _GROUP = "Gradients and modes"
 _CLASS = "BertForSequenceClassification"
 
 
-def _inside(name: str, mode: Callable[[], AbstractContextManager[Any]], path: str = "fast") -> None:
+def _inside(name: str, mode: Callable[[], AbstractContextManager[Any]], path: str = FAST) -> None:
     @behaviour(_GROUP, name, "all outputs", path)
     def run(bench: Bench) -> None:
         pair, batch = bench.pair(_CLASS), bench.batch()

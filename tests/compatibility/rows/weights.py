@@ -18,7 +18,7 @@ from torch import nn
 from torch.nn.utils import parametrize, prune
 
 import bertfast
-from compatibility.behaviours import ABSENT, FALLBACK, REFUSED, NotInThisVersion, behaviour
+from compatibility.behaviours import ABSENT, FALLBACK, FAST, REFUSED, NotInThisVersion, behaviour
 from compatibility.bench import Bench, assert_same, plain
 
 _GROUP = "Models and their weights"
@@ -27,7 +27,7 @@ _GROUP = "Models and their weights"
 def _changed(
     name: str,
     change: Callable[[Any], object],
-    path: str = "fast",
+    path: str = FAST,
     class_name: str = "BertModel",
     visible: bool = True,
     **options: Any,
