@@ -39,6 +39,13 @@ def attention(model: nn.Module, index: int = 0) -> nn.Module:
     return layer(model, index).attention.self
 
 
+@torch.no_grad()
+def scale_weights(model: nn.Module, factor: float = 1.2) -> None:
+    """Change every parameter in place."""
+    for parameter in model.parameters():
+        parameter.mul_(factor)
+
+
 def assert_differ(actual: Any, before: Any) -> None:
     """The first tensors of two outputs are far apart: what was done in between can be seen."""
     first, second = (output if isinstance(output, Tensor) else output[0] for output in (actual, before))
