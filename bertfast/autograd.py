@@ -15,7 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from bertfast.errors import StaleGraphError
-from bertfast.guard import HOOKS, Snapshot
+from bertfast.guard import Snapshot
+from bertfast.hooks import HOOKS
 
 # Stock keeps these as they are and notices an in-place change; it keeps a copy of the mask.
 _KEPT = ("input_ids", "token_type_ids", "position_ids")

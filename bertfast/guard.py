@@ -21,11 +21,12 @@ from torch.utils._device import DeviceContext
 from bertfast.backends import find_backend
 from bertfast.families import Refused
 from bertfast.families import bert as family
+from bertfast.hooks import HOOKS
+from bertfast.origin import home
 from bertfast.weights import EncoderSpec
 
 _FLOATS = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 _TRIES = 10
-HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 
 
 class Snapshot:
@@ -208,7 +209,7 @@ def _marks_inputs(hook: Any) -> bool:
 
 
 def _is_own_hook(hook: Any, module: str, name: str) -> bool:
-    return isinstance(hook, FunctionType) and (hook.__module__, hook.__name__) == (f"transformers.{module}", name)
+    return isinstance(hook, FunctionType) and (home(hook), hook.__name__) == (f"transformers.{module}", name)
 
 
 def ambient_reason() -> str | None:

@@ -36,7 +36,7 @@ _LAYERS = (
     ("linear",),
     ("ops.",),
     ("extension",),
-    ("compat", "errors", "reporting", "versions", "_version"),
+    ("compat", "errors", "hooks", "origin", "reporting", "versions", "_version"),
 )
 # The only ones that know transformers. Everything else deals in tensors.
 _KNOW_TRANSFORMERS = ("models.", "families.", "compat", "cli.")

@@ -13,6 +13,8 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from transformers.models.bert import modeling_bert as hf
 
 from bertfast.families import Refused
+from bertfast.hooks import is_watched
+from bertfast.origin import is_defined_in
 from bertfast.weights import EncoderSpec, parameter_roles
 
 # The code that the fast path stands in for, as it was when bertfast was imported: (owner, name, function).
@@ -132,10 +134,8 @@ def random_in_training(module: nn.Module) -> bool:
 
 
 def reads_first_token(pooler: Any) -> bool:
-    """Whether this is stock's own pooler, unwatched: then nobody sees the other tokens."""
-    return type(pooler) is hf.BertPooler and not any(
-        "forward" in m.__dict__ or m._forward_hooks or m._forward_pre_hooks for m in pooler.modules()
-    )
+    """Whether this is stock's own pooler, unwatched: then nobody sees the other tokens, nor their gradients."""
+    return type(pooler) is hf.BertPooler and not any(is_watched(module) for module in pooler.modules())
 
 
 def constants(model: Any) -> Iterator[tuple[Any, str]]:
@@ -205,8 +205,7 @@ def replaced_code() -> str | None:
 def _foreign_code() -> str | None:
     """The same, of what was replaced before bertfast was imported: it comes from another package."""
     for owner, name, function in _CODE:
-        home = getattr(function, "__module__", None)
-        if home is not None and home.split(".", 1)[0] not in _HOMES:
+        if not is_defined_in(_HOMES, function):
             return f"{owner.__name__}.{name} has been replaced"
     return None
 

@@ -19,6 +19,7 @@ from transformers.models.bert import modeling_bert as hf
 
 from bertfast import compat
 from bertfast.engine import Engine
+from bertfast.hooks import is_watched
 from bertfast.models.forwards import ClassForward
 from bertfast.options import Reads
 
@@ -52,7 +53,7 @@ def _forward(self: nn.Module, stock: Callable[..., Any], args: tuple[Any, ...], 
         return stock(self, *args, **kwargs)
     # Read once: an encoder that runs inside this one is another caller's.
     encoder, reads = _reading.get()
-    if encoder is not self or self._forward_hooks or "forward" in self.__dict__ or not _is_outermost(type(self)):
+    if encoder is not self or is_watched(self) or not _is_outermost(type(self)):
         reads = Reads.EVERYTHING
     engine = Engine.of(self)
     # A subclass may override any step of the way.

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from types import FunctionType
 from typing import Any
 
 from torch import nn
 
 from bertfast.errors import UninstallError
+from bertfast.origin import home, is_defined_in
 
 Function = Callable[..., Any]
 
@@ -46,7 +46,7 @@ class ClassForward:
         if self.is_own(forward):
             return None
         name = getattr(forward, "__qualname__", type(forward).__qualname__)
-        return f"{self.kind.__name__}.forward has been replaced by {_home(forward)}.{name}"
+        return f"{self.kind.__name__}.forward has been replaced by {home(forward)}.{name}"
 
     def install(self, layer: Function) -> None:
         """Put ``layer`` over what is there now, unless it is already there, or beneath what others put over it."""
@@ -70,16 +70,3 @@ class ClassForward:
                 f"{self.replacement(found)} since bertfast.install(); that would be lost, or would keep bertfast's "
                 "layer alive: put back what it replaced, and call bertfast.uninstall() again"
             )
-
-
-def is_defined_in(package: str, forward: Function | None) -> bool:
-    """Whether the function, and each that it wraps, was defined in ``package``: ``__module__`` can be copied."""
-    while forward is not None:
-        if not isinstance(forward, FunctionType) or _home(forward).split(".", 1)[0] != package:
-            return False
-        forward = getattr(forward, "__wrapped__", None)
-    return True
-
-
-def _home(forward: Function) -> str:
-    return str(getattr(forward, "__globals__", {}).get("__name__") or getattr(forward, "__module__", "?"))

@@ -12,9 +12,10 @@ from typing import Any
 
 from torch import nn
 
+from bertfast.hooks import is_watched
 from bertfast.models.bert import BertModel, reading
-from bertfast.models.forwards import is_defined_in
 from bertfast.options import Reads
+from bertfast.origin import is_defined_in
 
 _EMBEDDING = "sentence_embedding"
 # What may follow the encoder: Pooling reads the tokens, under the mask in all of its modes; the others read its result.
@@ -70,8 +71,7 @@ def _encoder_behind_pooling(model: Any) -> nn.Module | None:
 
 def _is_unwatched(module: nn.Module) -> bool:
     """Whether nobody stands between the package's own ``forward`` and its caller."""
-    watched = module._forward_hooks or module._forward_pre_hooks or "forward" in module.__dict__
-    return not watched and is_defined_in("sentence_transformers", type(module).forward)
+    return not is_watched(module) and is_defined_in("sentence_transformers", type(module).forward)
 
 
 def _comes_from_there(kind: type, name: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 import pytest
@@ -15,6 +16,8 @@ from dropin.helpers import (
     assert_differ,
     assert_falls_back,
     attention,
+    counted,
+    needs_v4,
     plain_call,
 )
 
@@ -60,11 +63,57 @@ def test_the_encoder_of_a_head_called_by_itself_gives_all_hidden_states(make_pai
     encoders.check(**batch)
 
 
-def test_a_hook_on_the_pooler_sees_all_hidden_states(make_pair, batch):
+def _note_gradients(seen: list[Tensor]) -> Any:
+    return lambda module, *gradients: seen.extend(g for group in gradients for g in group if g is not None)
+
+
+WATCHERS: dict[str, Any] = {
+    "forward hook": lambda m, seen: m.register_forward_hook(lambda m, args, output: seen.append(args[0])),
+    "forward pre-hook": lambda m, seen: m.register_forward_pre_hook(lambda m, args: seen.append(args[0])),
+    "full backward hook": lambda m, seen: m.register_full_backward_hook(_note_gradients(seen)),
+    "full backward pre-hook": lambda m, seen: m.register_full_backward_pre_hook(_note_gradients(seen)),
+}
+
+
+@pytest.mark.parametrize("watch", WATCHERS.values(), ids=WATCHERS)
+@pytest.mark.parametrize("where", ["pooler", "pooler.dense", "pooler.activation"])
+@pytest.mark.parametrize("way", ["accelerated", "install"])
+def test_a_hook_in_the_pooler_sees_all_hidden_states(make_pair, batch, way, where, watch):
+    pair = make_pair("BertForSequenceClassification")
+    seen: list[list[Tensor]] = []
+    for model in (pair.stock, pair.stock if way == "install" else pair.fast):
+        seen.append([])
+        handle = watch(model.bert.get_submodule(where), seen[-1])
+        with bertfast.installed() if len(seen) == 2 else contextlib.nullcontext(), counted() as calls:
+            model(**batch).logits.square().sum().backward()
+        assert calls == ({"fast": 1} if len(seen) == 2 else {})
+        handle.remove()
+    assert len(seen[0]) > 0
+    assert [tuple(t.shape) for t in seen[1]] == [tuple(t.shape) for t in seen[0]]
+    for found, expected in zip(seen[1], seen[0], strict=True):
+        assert_same_output(found.detach(), expected.detach(), pair.bound)
+
+
+@needs_v4
+@pytest.mark.parametrize("kind", ["full backward hook", "full backward pre-hook"])
+def test_a_backward_hook_on_the_encoder_sees_gradients_of_all_hidden_states(make_pair, batch, kind):
+    pair = make_pair("BertForSequenceClassification")
+    shapes = []
+    for model in (pair.stock, pair.fast):
+        seen: list[Tensor] = []
+        WATCHERS[kind](model.bert, seen)
+        # torch watches tuples only, and 5.x's heads never ask their encoder for one.
+        model(**batch, return_dict=False)[0].square().sum().backward()
+        shapes.append([tuple(gradient.shape) for gradient in seen])
+    assert shapes[1] == shapes[0] != []
+
+
+def test_a_pooler_that_is_called_in_another_way_sees_all_hidden_states(make_pair, batch):
     pair = make_pair("BertForSequenceClassification")
     seen: list[Tensor] = []
     for model in (pair.stock, pair.fast):
-        model.bert.pooler.register_forward_pre_hook(lambda module, args: seen.append(args[0]))
+        own = model.bert.pooler._call_impl
+        model.bert.pooler._call_impl = lambda x, own=own: (seen.append(x), own(x))[1]
         plain_call(batch)(model)
     assert_same_output(seen[1], seen[0], pair.bound)
 
