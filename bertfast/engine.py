@@ -30,6 +30,10 @@ from bertfast.weights import EncoderWeights
 
 _ATTRIBUTE = "_bertfast_engine"
 
+#: Held while engines, classes or forwards are exchanged, so that nobody sees or undoes half of it.
+CHANGING = threading.RLock()
+
+_ENGINES: weakref.WeakSet[Engine] = weakref.WeakSet()
 
 #: Set while `bertfast.explain` asks which path a call would take.
 PROBING: ContextVar[bool] = ContextVar("bertfast_probing", default=False)
@@ -44,36 +48,46 @@ class Probed(BaseException):
 
 
 class Engine:
-    """Runs one ``BertModel``. Safe to call from several threads; copies and pickles start afresh."""
+    """Runs one ``BertModel``. Safe to call from several threads.
 
-    def __init__(self, options: Options | None = None) -> None:
-        self.options = options or Options()
+    A model owns its engine, so that both are collected together. Copies and pickles of a model leave the engine behind
+    and take along the options that somebody asked for; without any, a pickle needs no bertfast to be loaded.
+    """
+
+    def __init__(self, asked: Options | None = None, owner: nn.Module | None = None) -> None:
+        self.options = asked or Options()
         self.counts: Counter[str] = Counter()
         self.last: Call | None = None
+        self._asked = asked
         self._prepared: Prepared | None = None
         self._lock = threading.RLock()
         self._deferred = DeferredChecks()
         self._said_padding = False
         self._owner: weakref.ref[nn.Module] | None = None
+        if owner is not None:
+            self._owner = weakref.ref(owner)
+            with CHANGING:
+                _ENGINES.add(self)
 
     @staticmethod
     def of(model: nn.Module) -> Engine:
         """The engine of a ``BertModel``, made when it is first asked for."""
+        # Every call comes by here.
         engine: Engine | None = model.__dict__.get(_ATTRIBUTE)
-        if engine is not None and engine._owner is not None and engine._owner() is not model:
-            # A shallow copy of a model (a DataParallel replica) has modules of its own.
-            engine = model.__dict__[_ATTRIBUTE] = Engine(engine.options)
-        if engine is None:
-            # setdefault is atomic: two threads that race here get the same engine.
-            engine = model.__dict__.setdefault(_ATTRIBUTE, Engine())
-        if engine._owner is None:
-            engine._owner = weakref.ref(model)
-        return engine
+        if engine is not None and engine._owner is not None and engine._owner() is model:
+            return engine
+        with CHANGING:
+            found = Engine.held(model)
+            if found is None or found._owner is None or found._owner() is not model:
+                # A copy of a model has modules of its own: a pickle, a shallow copy, a replica of DataParallel.
+                found = Engine.attach(model, None if found is None else found._asked)
+            return found
 
     @staticmethod
-    def attach(model: nn.Module, options: Options) -> None:
+    def attach(model: nn.Module, asked: Options | None) -> Engine:
         """Give a ``BertModel`` a new engine."""
-        model.__dict__[_ATTRIBUTE] = Engine(options)
+        engine = model.__dict__[_ATTRIBUTE] = Engine(asked, model)
+        return engine
 
     @staticmethod
     def held(owner: Any) -> Engine | None:
@@ -94,11 +108,21 @@ class Engine:
         """Take a model's engine away, if it has one."""
         model.__dict__.pop(_ATTRIBUTE, None)
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> Engine:
-        return Engine(self.options)
+    @staticmethod
+    def detach_all_but(kept: type[nn.Module]) -> None:
+        """Take the engines of all models away that are not of this class."""
+        with CHANGING:
+            owners = [engine._owner() for engine in _ENGINES if engine._owner is not None]
+            for owner in owners:
+                if owner is not None and not isinstance(owner, kept):
+                    Engine.detach(owner)
 
-    def __reduce__(self) -> tuple[type[Engine], tuple[Options]]:
-        return Engine, (self.options,)
+    def __deepcopy__(self, memo: dict[int, Any]) -> Engine | None:
+        return None if self._asked is None else Engine(self._asked)
+
+    def __reduce__(self) -> tuple[type, tuple[Options, ...]]:
+        # None, where no options have to arrive: the reader of the pickle may have no bertfast.
+        return (type(None), ()) if self._asked is None else (Engine, (self._asked,))
 
     @property
     def weights(self) -> EncoderWeights | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -214,3 +215,45 @@ def test_an_old_layer_put_back_is_not_its_own_stock(make_pair, batch):
     finally:
         bertfast.uninstall()
     assert modeling_bert.BertModel.forward is own
+
+
+@pytest.mark.parametrize("block_fails", [False, True])
+def test_a_block_that_cannot_be_ended_does_not_hide_its_own_error(make_pair, batch, caplog, block_fails):
+    mine, patches = KeyError("mine"), []
+
+    def run() -> None:
+        with bertfast.installed():
+            patches.append(_Patch(modeling_bert.BertModel))
+            if block_fails:
+                raise mine
+
+    with pytest.raises(KeyError if block_fails else bertfast.UninstallError) as caught:
+        run()
+    if block_fails:
+        assert caught.value is mine
+        told = [record.getMessage() for record in caplog.records if record.name == "bertfast"]
+        assert len(told) == 1
+        assert re.search(r"raised KeyError: BertModel\.forward has been replaced by .*test_third_parties", told[0])
+        assert getattr(mine, "__notes__", told) == told
+    # Nothing is lost: what is still installed can be taken out, or is by the next block.
+    assert modeling_bert.BertModel.forward is patches[0].forward
+    patches[0].remove()
+    with bertfast.installed(), counted() as calls:
+        output_of(make_pair().stock, batch)
+    assert calls == {"fast": 1}
+    with counted() as calls:
+        output_of(make_pair().stock, batch)
+    assert not calls
+
+
+def test_a_generator_closed_in_a_block_that_cannot_be_ended_is_closed(caplog):
+    def waits() -> Iterator[None]:
+        with bertfast.installed():
+            yield
+
+    generator = waits()
+    next(generator)
+    patch = _Patch(modeling_bert.BertModel)
+    generator.close()
+    assert "raised GeneratorExit" in caplog.text
+    patch.remove()
