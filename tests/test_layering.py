@@ -21,6 +21,7 @@ _LAYERS = (
     ("models.pipelines",),
     ("models.auto",),
     ("models.accelerate", "models.explain", "models.warmup"),
+    ("models.scopes",),
     ("models.encoders", "models.sentence_transformers"),
     ("models.install",),
     ("models.bert", "models.tokenizers", "models.__init__"),

@@ -8,11 +8,12 @@ from typing import Any, TypeVar
 
 from torch import nn
 
-from bertfast.engine import Engine
+from bertfast.engine import CHANGING, Engine
 from bertfast.errors import UnsupportedModelError
 from bertfast.models import sentence_transformers
 from bertfast.models.bert import ACCELERATED
 from bertfast.models.encoders import is_encoder, root_of
+from bertfast.models.scopes import Part
 from bertfast.options import Options
 
 T = TypeVar("T")
@@ -38,55 +39,80 @@ def accelerate_what_is_stock(model: T) -> T:
 
 
 def _accelerate(model: T, options: Options | None) -> T:
-    root = root_of(model)
-    encoders = [module for module in root.modules() if is_encoder(module)]
-    if not encoders:
-        raise UnsupportedModelError(
-            f"{type(model).__name__} holds no transformers BertModel; bertfast accelerates "
-            f"{', '.join(sorted(m.__name__ for m in _ORIGINALS))} and modules that contain one"
-        )
-    for part in _parts(model):
-        fast = _accelerated_class(type(part))
-        if fast is not None:
+    with CHANGING:
+        encoders = _encoders(model)
+        decide = Part.keep if options is None else Part.release
+        for part, fast in _accelerable(model):
+            decide(part)
             part.__class__ = fast
-    for encoder in encoders:
-        if options is not None or Engine.held(encoder) is None:
-            Engine.attach(encoder, options or Options())
+        for encoder in encoders:
+            if options is not None or Engine.held(encoder) is None:
+                Engine.attach(encoder, options)
     return model
 
 
 def restore(model: T) -> T:
     """Undo `accelerate`, in place: every encoder inside ``model`` is transformers' own class again.
 
-    Nothing else changes: attributes, hooks and replaced methods stay as they are.
+    Nothing else changes: attributes, hooks and replaced methods stay as they are. Inside of an `accelerated` block it
+    holds at once, and when the block has ended, whatever the model was before.
     """
-    for part in _parts(model):
-        stock = _stock_class(type(part))
-        if stock is not None:
-            part.__class__ = stock
-        if isinstance(part, nn.Module):
-            Engine.detach(part)
+    with CHANGING:
+        for part in _parts(model):
+            Part.release(part)
+            stock = _stock_class(type(part))
+            if stock is not None:
+                part.__class__ = stock
+            if isinstance(part, nn.Module):
+                Engine.detach(part)
     return model
 
 
 @contextmanager
 def accelerated(model: T, **options: Any) -> Iterator[T]:
-    """`accelerate` for the length of a ``with`` block; at its end, ``model`` is what it was before.
+    """`accelerate` for the length of a ``with`` block, in all threads; at its end, ``model`` is what it was before.
 
     options: of `accelerate`. What was accelerated before stays so, with the options it had; inside of the block,
-    options that are given hold for it too. Blocks may be nested, but must not overlap otherwise: not
-    in two threads, nor in generators that are left waiting. All threads see the change.
+    options that are given hold for it too. Blocks may overlap in any order, in threads and in waiting generators: the
+    model is fast until the last one ends, with the options of the block that began last. A block without options takes
+    those in force when it begins.
+
+    The block is about what is inside of ``model`` when it begins, and follows it if it is taken out. What is put in
+    later stays what it is; so does a copy, which is accelerated by itself if the original is. `accelerate` and
+    `restore` inside of a block are for good: the block's end changes nothing of the model they were called for.
     """
-    before = [(part, type(part), Engine.held(part)) for part in _parts(model)]
-    accelerate(model, **options) if options else accelerate_what_is_stock(model)
+    asked = Options(**options) if options else None
+    block, parts = object(), list[Part]()
     try:
+        with CHANGING:
+            _encoders(model)
+            for part, fast in _accelerable(model):
+                parts.append(Part.enter(part, fast, block, asked))
         yield model
     finally:
-        for part, kind, engine in before:
-            if type(part) is _accelerated_class(kind):
-                part.__class__ = kind
-            if isinstance(part, nn.Module):
-                Engine.put(part, engine)
+        with CHANGING:
+            for entered in parts:
+                entered.leave(block)
+
+
+def _encoders(model: Any) -> list[nn.Module]:
+    """The encoders inside ``model``. Raises UnsupportedModelError if there is none."""
+    encoders = [module for module in root_of(model).modules() if is_encoder(module)]
+    if not encoders:
+        raise UnsupportedModelError(
+            f"{type(model).__name__} holds no transformers BertModel; bertfast accelerates "
+            f"{', '.join(sorted(m.__name__ for m in _ORIGINALS))} and modules that contain one"
+        )
+    return encoders
+
+
+def _accelerable(model: Any) -> Iterator[tuple[Any, type]]:
+    """What has a class of bertfast's, or could have, and that class."""
+    for part in _parts(model):
+        kind = type(part)
+        fast = kind if _stock_class(kind) is not None else _accelerated_class(kind)
+        if fast is not None:
+            yield part, fast
 
 
 def _parts(model: Any) -> list[Any]:

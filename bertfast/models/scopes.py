@@ -1,0 +1,91 @@
+"""What `accelerated` blocks have made fast, and what it was before the first of them."""
+
+from __future__ import annotations
+
+from typing import Any
+from weakref import WeakValueDictionary
+
+from torch import nn
+
+from bertfast.engine import CHANGING, Engine
+from bertfast.models.bert import BertModel
+from bertfast.models.encoders import is_encoder
+from bertfast.models.install import is_installed
+from bertfast.options import Options
+
+
+class Part:
+    """An encoder, a head or a SentenceTransformer that blocks are open on: the last to end puts back what was there.
+
+    It belongs to those blocks, and goes with them. A block that nobody ended is ended by the garbage collector, at any
+    time, also inside of these methods: each of them ends in a state that the blocks left over decide alone.
+    """
+
+    def __init__(self, thing: Any) -> None:
+        self._thing = thing
+        self._blocks: dict[object, Engine | None] = {}
+        self._kind = self._fast = type(thing)
+        self._engine: Engine | None = None
+
+    @staticmethod
+    def enter(thing: Any, fast: type, block: object, asked: Options | None) -> Part:
+        """Make ``thing`` a ``fast`` for as long as ``block`` lasts, with the options asked for, or those in force."""
+        with CHANGING:
+            part = _parts.setdefault(id(thing), Part(thing))
+            if not part._blocks:
+                part._kind, part._fast, part._engine = type(thing), fast, _held(thing)
+            engine = _engine_for(thing, asked)
+            part._blocks[block] = engine
+            thing.__class__ = fast
+            if engine is not None:
+                Engine.put(thing, engine)
+            return part
+
+    def leave(self, block: object) -> None:
+        """End one block: its options go, and with the last one all of it. Nothing, if an explicit call ended it."""
+        with CHANGING:
+            if block not in self._blocks:
+                return
+            del self._blocks[block]
+            engines = [*self._blocks.values()]
+            if engines and engines[-1] is not None:
+                Engine.put(self._thing, engines[-1])
+            if not self._blocks:
+                self._put_back()
+
+    def _put_back(self) -> None:
+        if type(self._thing) is self._fast:
+            self._thing.__class__ = self._kind
+        if isinstance(self._thing, nn.Module):
+            # An engine of `install` that has ended since is of no use.
+            wanted = issubclass(self._kind, BertModel) or is_installed()
+            Engine.put(self._thing, self._engine if wanted else None)
+
+    @staticmethod
+    def release(thing: Any) -> None:
+        """End all blocks as far as ``thing`` is concerned: somebody decides what it is from now on."""
+        part = _parts.get(id(thing))
+        if part is not None:
+            part._blocks.clear()
+
+    @staticmethod
+    def keep(thing: Any) -> None:
+        """Let ``thing`` be fast when the blocks that are open on it have ended, too."""
+        part = _parts.get(id(thing))
+        if part is not None:
+            part._kind = part._fast
+
+
+#: By identity. A part holds its thing, so no other thing can have that id while the part is there.
+_parts: WeakValueDictionary[int, Part] = WeakValueDictionary()
+
+
+def _held(thing: Any) -> Engine | None:
+    return Engine.held(thing) if isinstance(thing, nn.Module) else None
+
+
+def _engine_for(thing: Any, asked: Options | None) -> Engine | None:
+    """The engine of an encoder inside of a block; None for anything else."""
+    if not isinstance(thing, nn.Module) or not is_encoder(thing):
+        return None
+    return Engine.of(thing) if asked is None else Engine(asked, thing)
