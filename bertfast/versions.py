@@ -30,7 +30,7 @@ class Served:
 
 SERVED = {
     "torch": Served(oldest=(2, 11), before=None, tested=("2.11.0", "2.13.0", "2.14.1")),
-    "transformers": Served(oldest=(4, 57), before=(6,), tested=("4.57.6", "5.20.2", "5.23.0")),
+    "transformers": Served(oldest=(4, 57), before=(6,), tested=("4.57.6", "5.20.2", "5.24.0")),
 }
 
 

@@ -96,5 +96,8 @@ def path_of(calls: Counter[str], refusal: str | None) -> tuple[str, str]:
 
 
 def _short(reason: str) -> str:
-    """A class by its package: where inside of that it lives changes with every version."""
+    """What is the same on every version: a class by its package, not by where inside of that it lives."""
+    if reason == "cache":
+        # The argument's name from transformers 5.24 on.
+        return "past_key_values"
     return re.sub(r"is a (\w+)\.(?:\w+\.)*(\w+)$", r"is a \2 of \1", reason).removesuffix(" of compatibility")

@@ -11,7 +11,7 @@ from compatibility.behaviours import Behaviour
 
 PATH = Path(__file__).parents[2] / "docs" / "compatibility.md"
 #: Version line -> the version whose run fills the column.
-COLUMNS = {"5": "5.23.0", "4": "4.57.6"}
+COLUMNS = {"5": "5.24.0", "4": "4.57.6"}
 COLUMN = transformers.__version__.split(".", 1)[0]
 
 _INTRODUCTION = """\

@@ -61,6 +61,7 @@ def test_rows_have_names_of_their_own():
         ({"fast": 2}, None, FAST, "fast"),
         ({"stock": 2, "stock: b": 1, "stock: a": 1}, None, FALLBACK, "fallback: a, b"),
         ({"stock": 1, "stock: x.y is a peft.lora.Linear": 1}, None, FALLBACK, "fallback: x.y is a Linear of peft"),
+        ({"stock": 1, "stock: cache": 1}, None, FALLBACK, "fallback: past_key_values"),
         ({"fast": 1, "stock": 1, "stock: a": 1}, None, BOTH, "fast; fallback: a"),
         ({"fast": 1}, "TypeError", REFUSED, "refused: TypeError"),
         ({}, None, TRACED, "stock, traced; not counted"),
