@@ -32,17 +32,21 @@ class PackedTokens:
 class Scratch:
     """Memory for the two widest activations, allocated once per forward and reused by every layer.
 
-    A traced graph has none: its compiler plans the memory, and a block of rows would fix the number of tokens.
+    A traced graph has none: its compiler plans the memory, and a block of rows would fix the number of tokens. Nor have
+    products of a reduced precision, whose library allocates their results.
     """
 
     def __init__(self, weights: EncoderWeights, x: Tensor) -> None:
-        spec, block = weights.spec, weights.backend.feed_forward_rows
+        spec, num_tokens = weights.spec, x.shape[0]
+        self.block: int | None = None
         self.qkv: Tensor | None = None
         self.intermediate: Tensor | None = None
-        if not torch.compiler.is_compiling():
-            num_tokens = x.shape[0]
+        if torch.compiler.is_compiling():
+            return
+        self.block = max(1, min(num_tokens, weights.feed_forward_rows or num_tokens))
+        if not weights.copied:
             self.qkv = x.new_empty((num_tokens, 3 * spec.hidden_size))
-            self.intermediate = x.new_empty((min(num_tokens, block or num_tokens), spec.inner_size))
+            self.intermediate = x.new_empty((self.block, spec.inner_size))
 
 
 def embed(weights: EncoderWeights, tokens: PackedTokens) -> tuple[Tensor, Tensor]:
@@ -112,13 +116,13 @@ def run_layer_on_first(
 
 def feed_forward(weights: EncoderWeights, layer: LayerWeights, x: Tensor, scratch: Scratch) -> Tensor:
     """Both dense layers of the feed-forward network and its LayerNorm, in blocks of rows. x: [T, H] -> [T, H]."""
-    activation, memory = weights.spec.activation, scratch.intermediate
-    if memory is None:
-        return layer.output.add_norm(layer.intermediate.activated(x, activation), x, layer.output_norm)
-    blocks = [
-        layer.output.add_norm(
-            layer.intermediate.activated(rows, activation, out=memory[: rows.shape[0]]), rows, layer.output_norm
-        )
-        for rows in x.split(max(1, memory.shape[0]))
-    ]
+    activation = weights.spec.activation
+
+    def run(rows: Tensor) -> Tensor:
+        out = None if scratch.intermediate is None else scratch.intermediate[: rows.shape[0]]
+        return layer.output.add_norm(layer.intermediate.activated(rows, activation, out=out), rows, layer.output_norm)
+
+    if scratch.block is None:
+        return run(x)
+    blocks = [run(rows) for rows in x.split(scratch.block)]
     return blocks[0] if len(blocks) == 1 else torch.cat(blocks)

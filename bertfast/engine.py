@@ -17,14 +17,15 @@ from bertfast import compat, guard
 from bertfast.arguments import argument_reason
 from bertfast.autograd import differentiable
 from bertfast.deferred import DeferredChecks
-from bertfast.errors import FallbackError
+from bertfast.errors import FallbackError, UnsupportedModelError
 from bertfast.families import Refused
 from bertfast.forward import Forward
 from bertfast.graphs import Bucket, GraphCache
 from bertfast.options import Options, Reads
 from bertfast.padding import Layout
 from bertfast.plan import plan_call, stock_forward
-from bertfast.prepared import Prepared, prepare
+from bertfast.precision import resolve
+from bertfast.prepared import Prepared, check_not_released, prepare, release, say_what_is_missing
 from bertfast.reporting import FAST, STOCK, Call, count, logger
 from bertfast.weights import EncoderWeights
 
@@ -62,7 +63,7 @@ class Engine:
         self._prepared: Prepared | None = None
         self._lock = threading.RLock()
         self._deferred = DeferredChecks()
-        self._said_padding = False
+        self._said_padding = self._said_precision = False
         self._owner: weakref.ref[nn.Module] | None = None
         if owner is not None:
             self._owner = weakref.ref(owner)
@@ -84,9 +85,28 @@ class Engine:
             return found
 
     @staticmethod
+    def check_options(model: nn.Module, options: Options) -> None:
+        """Raise what `attach` would: ReleasedWeightsError, PrecisionError, UnsupportedModelError."""
+        check_not_released(model)
+        word = next(model.parameters())
+        reduced = resolve(options.precision, word.dtype, word.device)
+        if reduced is not None and not options.keep_original:
+            try:
+                guard.inspect_model(model)
+            except Refused as refusal:
+                raise UnsupportedModelError(
+                    f"{type(model).__name__} runs stock transformers ({refusal}), which needs the weights that "
+                    "keep_original=False gives up"
+                ) from refusal
+
+    @staticmethod
     def attach(model: nn.Module, asked: Options | None) -> Engine:
-        """Give a ``BertModel`` a new engine."""
+        """Give a ``BertModel`` a new engine; with ``keep_original=False``, give up what it has copied."""
         engine = model.__dict__[_ATTRIBUTE] = Engine(asked, model)
+        if not engine.options.keep_original:
+            prepared = engine._prepare(model)
+            if prepared.weights.copied:
+                engine._prepared = release(model, prepared)
         return engine
 
     @staticmethod
@@ -208,6 +228,7 @@ class Engine:
         call = Call(STOCK, reason)
         if PROBING.get():
             raise Probed(self, call)
+        check_not_released(model, f"run stock transformers ({reason})")
         new = self._record(call)
         if self.options.on_fallback == "raise":
             raise FallbackError(
@@ -230,7 +251,7 @@ class Engine:
         if reason is not None:
             raise Refused(reason)
         prepared = self._prepared
-        if prepared is None or not prepared.snapshot.holds():
+        if prepared is None or not prepared.holds():
             prepared = self._prepare(model)
         if prepared.snapshot.training():
             raise Refused("training mode of a submodule")
@@ -243,7 +264,11 @@ class Engine:
 
     def _prepare(self, model: nn.Module) -> Prepared:
         with self._lock:
-            self._prepared = prepare(model)
+            check_not_released(model)
+            self._prepared = prepare(model, self.options.precision)
+            if not self._said_precision:
+                self._said_precision = True
+                say_what_is_missing(model, self.options.precision, self._prepared.weights.precision)
             return self._prepared
 
     def _say_padding(self, layout: Layout) -> None:

@@ -28,6 +28,14 @@ class UnsupportedModelError(BertfastError, ValueError):
     """A model holds no encoder that bertfast can accelerate."""
 
 
+class PrecisionError(BertfastError, ValueError):
+    """A precision was asked for that cannot be made from the model's weights, where they are."""
+
+
+class ReleasedWeightsError(BertfastError, RuntimeError):
+    """The original weights are needed, and were given up for copies of a reduced precision."""
+
+
 class UninstallError(BertfastError, RuntimeError):
     """`uninstall` would have removed what somebody else put over bertfast, or kept bertfast alive beneath it."""
 

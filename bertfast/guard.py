@@ -37,6 +37,7 @@ class Snapshot:
 
     def __init__(self, model: Any, modules: Mapping[str, nn.Module], parameters: Mapping[str, nn.Parameter]):
         self.parameters = parameters
+        self._named = dict(modules)
         inner = list(modules.values())
         self._random = [m.__dict__ for m in inner if family.random_in_training(m)]
         self._modules = inner
@@ -84,6 +85,10 @@ class Snapshot:
     def same_modules(self) -> bool:
         """Whether the model still consists of the same modules, buffers and constants."""
         return self._structure.same()
+
+    def renewed(self, model: Any) -> Snapshot:
+        """The same modules and parameters, wherever their memory is by now."""
+        return Snapshot(model, self._named, self.parameters)
 
     def training(self) -> bool:
         """Whether any module that training mode makes random is in training mode."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
+from bertfast.precision import check_name
+
 PAD_OUTPUTS = ("auto", "exact", "zero")
 ON_FALLBACK = ("log", "silent", "raise")
 
@@ -23,18 +25,23 @@ class Options:
 
     pad_outputs: ``"auto"`` drops padding where it cannot be seen and computes it elsewhere, ``"exact"`` never drops,
     ``"zero"`` always drops and returns zeros there. on_fallback: what to do when stock transformers must run.
-    Raises ValueError for any other value. cuda_graphs: replay captured launches of small batches on a GPU.
+    cuda_graphs: replay captured launches of small batches on a GPU. precision: see `bertfast.precision.resolve`.
+    keep_original: whether weights that were copied in another precision stay in memory. Raises ValueError for any other
+    value.
     """
 
     pad_outputs: str = "auto"
     on_fallback: str = "log"
     cuda_graphs: bool = True
+    precision: str | None = None
+    keep_original: bool = True
 
     def __post_init__(self) -> None:
         for name, allowed in (("pad_outputs", PAD_OUTPUTS), ("on_fallback", ON_FALLBACK)):
             value = getattr(self, name)
             if value not in allowed:
                 raise ValueError(f"{name}={value!r}: expected one of {', '.join(allowed)}")
+        check_name(self.precision)
 
     def drops_padding(self, unseen: bool) -> bool:
         """Whether padding is left out. unseen: nobody can see the outputs there."""

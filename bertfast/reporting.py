@@ -43,7 +43,7 @@ class Report:
     is None where nobody has waited for a GPU to count them. name: of the encoder in the model, empty for the model
     itself. dtype: of weights and activations; matmul_precision: in what float32 matrices are multiplied. ops: who
     computed each step of a fast call. What is kept: cuda_graphs, their bytes, and buffer_bytes of what they read;
-    weights are never copied. others: of the model's other encoders, each for its own last call.
+    weight_copy_bytes of a reduced precision, all other weights are read in place. others: of the model's other encoders, each for its own last call.
     """
 
     encoder: str
@@ -63,6 +63,7 @@ class Report:
     buffer_bytes: int = 0
     name: str = ""
     matmul_precision: str | None = None
+    weight_copy_bytes: int = 0
     ops: Mapping[str, str] = field(default_factory=dict)
     others: tuple[Report, ...] = ()
 
@@ -79,7 +80,8 @@ class Report:
         if self.linear_backend:
             reduced = self.matmul_precision not in (None, "float32")
             products = f" (matrix products in {self.matmul_precision})" if reduced else ""
-            lines.append(f"  weights: {self.dtype}{products}, read in place, linear layers by {self.linear_backend}")
+            copies = f"copies of {self.weight_copy_bytes / 2**20:.1f} MiB" if self.weight_copy_bytes else "read in place"
+            lines.append(f"  weights: {self.dtype}{products}, {copies}, linear layers by {self.linear_backend}")
         if self.ops:
             lines.append("  ops: " + ", ".join(f"{step} by {who}" for step, who in self.ops.items()))
         if self.cuda_graphs or self.buffer_bytes:

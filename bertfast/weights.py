@@ -77,6 +77,25 @@ class EncoderWeights:
     layers: tuple[LayerWeights, ...]
     first_token: FirstTokenWeights
     backend: Backend
+    linear: type[Linear]
+    precision: str | None
+
+    @property
+    def copied(self) -> bool:
+        """Whether the dense layers multiply with copies of the model's weights."""
+        return self.precision is not None
+
+    @property
+    def copy_bytes(self) -> int:
+        """Memory of these copies."""
+        first = self.first_token
+        dense = [linear for layer in self.layers for linear in vars(layer).values() if not isinstance(linear, Norm)]
+        return sum(linear.num_bytes for linear in (*dense, first.query, first.key_value))
+
+    @property
+    def feed_forward_rows(self) -> int | None:
+        """See `Backend`."""
+        return self.backend.feed_forward_rows(self.precision)
 
     @property
     def dtype(self) -> torch.dtype:
@@ -89,11 +108,14 @@ class EncoderWeights:
         return self.embeddings.word.device
 
 
-def build_weights(spec: EncoderSpec, parameters: Mapping[str, torch.nn.Parameter]) -> EncoderWeights:
+def build_weights(
+    spec: EncoderSpec, parameters: Mapping[str, torch.nn.Parameter], precision: str | None = None
+) -> EncoderWeights:
     """Prepare a model's parameters, named by role (see `parameter_roles`).
 
-    The parameters stay where they are: others may hold their memory (a state dict, an optimizer's flat buffer, a
-    second model). Raises ValueError for a role that is missing or unknown, and for a device that nothing runs on.
+    Parameters that are read in place stay where they are: others may hold their memory (a state dict, an optimizer's
+    flat buffer, a second model). precision: of `bertfast.precision.resolve`; the dense layers of one that is not None
+    are copies. Raises ValueError for a role that is missing or unknown, and for a device that nothing runs on.
     """
     roles = parameter_roles(spec)
     missing, unknown = roles.keys() - parameters.keys(), parameters.keys() - roles.keys()
@@ -104,7 +126,7 @@ def build_weights(spec: EncoderSpec, parameters: Mapping[str, torch.nn.Parameter
     backend = find_backend(word.device)
     if backend is None:
         raise ValueError(f"weights: on {word.device}, expected cpu or cuda")
-    linear = backend.linear(word.dtype)
+    linear = backend.linear(word.dtype, precision)
 
     def norm(prefix: str) -> Norm:
         return Norm(tensors[f"{prefix}.weight"], tensors[f"{prefix}.bias"], spec.eps)
@@ -133,7 +155,15 @@ def build_weights(spec: EncoderSpec, parameters: Mapping[str, torch.nn.Parameter
         layers=layers,
         first_token=FirstTokenWeights(query=dense(last, "query"), key_value=dense(last, "key", "value")),
         backend=backend,
+        linear=linear,
+        precision=precision,
     )
+
+
+def copied_roles(spec: EncoderSpec) -> list[str]:
+    """The roles of the dense layers, whose weights a backend may copy."""
+    kept = ("embeddings.", "_norm.")
+    return [role for role in parameter_roles(spec) if not any(part in role for part in kept)]
 
 
 def parameter_roles(spec: EncoderSpec) -> dict[str, tuple[int, ...]]:

@@ -77,12 +77,14 @@ class FakeGpu:
     rows: int = 0
     capturing: bool = False
     pools: list[FakeGraphPool] = field(default_factory=list)
-    feed_forward_rows: int | None = None
     packs_on_device: bool = True
     ops: str = "emulated"
 
-    def linear(self, dtype: torch.dtype) -> type[Linear]:
+    def linear(self, dtype: torch.dtype, precision: str | None = None) -> type[Linear]:
         return PortableLinear
+
+    def feed_forward_rows(self, precision: str | None) -> int | None:
+        return None
 
     def memory_bound_rows(self, dtype: torch.dtype) -> int:
         return self.rows

@@ -34,9 +34,9 @@ _LAYERS = (
     ("arguments", "encoder", "families.", "graphs", "inputs", "options"),
     ("weights",),
     ("backends.", "packing"),
-    ("linear",),
+    ("linear.",),
     ("ops.",),
-    ("extension",),
+    ("extension", "precision", "staleness"),
     ("compat", "errors", "hooks", "origin", "reporting", "versions", "_version"),
 )
 # The only ones that know transformers. Everything else deals in tensors.

@@ -38,15 +38,16 @@ class GraphPool(Protocol):
 class Backend(Protocol):
     """How encoders are run on a device."""
 
-    #: Rows of one step of the feed-forward network, whose activations stay in a cache; None for all.
-    feed_forward_rows: int | None
     #: Masks and ids lie in the device's memory, and to read a value from there means to wait for the device.
     packs_on_device: bool
     #: Who computes bertfast's ops, for people.
     ops: str
 
-    def linear(self, dtype: torch.dtype) -> type[Linear]:
-        """Who multiplies matrices of this dtype."""
+    def linear(self, dtype: torch.dtype, precision: str | None = None) -> type[Linear]:
+        """Who multiplies matrices of this dtype. precision: in what instead; see `bertfast.precision.resolve`."""
+
+    def feed_forward_rows(self, precision: str | None) -> int | None:
+        """Rows of one step of the feed-forward network, whose activations stay in a cache; None for all."""
 
     def memory_bound_rows(self, dtype: torch.dtype) -> int:
         """Up to so many rows a dense layer takes as long as reading its weight: padding costs nothing there."""

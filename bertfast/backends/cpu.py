@@ -11,17 +11,23 @@ from torch import Tensor
 from bertfast.linear import Linear, select_cpu_linear
 
 
+# 1024 rows of [rows, I] float32 are 12 MB in BERT-base: what a core's share of the last cache holds. With int8 the
+# passes between the products count for more, and 128 rows stay in the core's own cache.
+_FEED_FORWARD_ROWS = {None: 1024, "bfloat16": 1024, "int8": 128}
+
+
 class CpuBackend:
     """See `Backend`."""
 
-    # 1024 rows of [rows, I] float32 are 12 MB in BERT-base: what a core's share of the last cache holds.
-    feed_forward_rows: int | None = 1024
     packs_on_device = False
     ops = "PyTorch (reference)"
 
-    def linear(self, dtype: torch.dtype) -> type[Linear]:
+    def linear(self, dtype: torch.dtype, precision: str | None = None) -> type[Linear]:
         """Raises ValueError for a bad ``BERTFAST_CPU_LINEAR``."""
-        return select_cpu_linear(dtype)
+        return select_cpu_linear(dtype, precision)
+
+    def feed_forward_rows(self, precision: str | None) -> int | None:
+        return _FEED_FORWARD_ROWS[precision]
 
     def memory_bound_rows(self, dtype: torch.dtype) -> int:
         return 0

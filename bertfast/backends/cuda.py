@@ -28,15 +28,17 @@ _capturing = threading.Lock()
 class CudaBackend:
     """See `Backend`."""
 
-    feed_forward_rows: int | None = None
     packs_on_device = True
     ops = "CUDA kernel"
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
 
-    def linear(self, dtype: torch.dtype) -> type[Linear]:
+    def linear(self, dtype: torch.dtype, precision: str | None = None) -> type[Linear]:
         return PortableLinear
+
+    def feed_forward_rows(self, precision: str | None) -> int | None:
+        return None
 
     def memory_bound_rows(self, dtype: torch.dtype) -> int:
         return _MEMORY_BOUND_ROWS[dtype]

@@ -15,22 +15,37 @@ from bertfast.models.bert import ACCELERATED
 from bertfast.models.encoders import is_encoder, root_of
 from bertfast.models.scopes import Part
 from bertfast.options import Options
+from bertfast.prepared import check_not_released
 
 T = TypeVar("T")
 
 _ORIGINALS = {fast: stock for stock, fast in ACCELERATED.items()}
 
 
-def accelerate(model: T, *, pad_outputs: str = "auto", on_fallback: str = "log", cuda_graphs: bool = True) -> T:
+def accelerate(
+    model: T,
+    *,
+    pad_outputs: str = "auto",
+    on_fallback: str = "log",
+    cuda_graphs: bool = True,
+    precision: str | None = None,
+    keep_original: bool = True,
+) -> T:
     """Make every BERT encoder inside ``model`` run on bertfast, in place, and return ``model``.
 
     model: an nn.Module, or an object whose ``model`` is one (a pipeline). pad_outputs: ``"auto"`` drops padding
     where it cannot be seen and computes it elsewhere, ``"exact"`` never drops it, ``"zero"`` always does and
     returns zeros there. on_fallback: ``"log"``, ``"silent"`` or ``"raise"`` when a call must run stock transformers.
     cuda_graphs: on a GPU, replay captured launches for small batches (`warmup` captures them before the first call).
-    Calling it again changes the options. Raises UnsupportedModelError if there is no BERT encoder inside.
+    precision: in what a CPU multiplies float32 weights: ``"bfloat16"`` or ``"int8"``, of copies, around a residual
+    stream in float32; ``"auto"``: bfloat16 where the CPU is fast at it; None: as the model is. Where the CPU lacks
+    the instructions, float32 is used and a warning says so. Gradients are always those of stock. keep_original: False
+    frees the weights that were copied; the model can then neither run stock, nor be trained, moved or saved.
+
+    Calling it again changes the options. Raises UnsupportedModelError if there is no BERT encoder inside, ValueError
+    for an option that does not exist, PrecisionError for a precision that the weights do not allow.
     """
-    return _accelerate(model, Options(pad_outputs, on_fallback, cuda_graphs))
+    return _accelerate(model, Options(pad_outputs, on_fallback, cuda_graphs, precision, keep_original))
 
 
 def accelerate_what_is_stock(model: T) -> T:
@@ -41,6 +56,7 @@ def accelerate_what_is_stock(model: T) -> T:
 def _accelerate(model: T, options: Options | None) -> T:
     with CHANGING:
         encoders = _encoders(model)
+        _check_options(encoders, options)
         decide = Part.keep if options is None else Part.release
         for part, fast in _accelerable(model):
             decide(part)
@@ -55,9 +71,12 @@ def restore(model: T) -> T:
     """Undo `accelerate`, in place: every encoder inside ``model`` is transformers' own class again.
 
     Nothing else changes: attributes, hooks and replaced methods stay as they are. Inside of an `accelerated` block it
-    holds at once, and when the block has ended, whatever the model was before.
+    holds at once, and when the block has ended, whatever the model was before. Raises ReleasedWeightsError, and changes
+    nothing, for a model that was accelerated with ``keep_original=False``.
     """
     with CHANGING:
+        for encoder in filter(is_encoder, root_of(model).modules()):
+            check_not_released(encoder, "run stock transformers")
         for part in _parts(model):
             Part.release(part)
             stock = _stock_class(type(part))
@@ -82,10 +101,12 @@ def accelerated(model: T, **options: Any) -> Iterator[T]:
     `restore` inside of a block are for good: the block's end changes nothing of the model they were called for.
     """
     asked = Options(**options) if options else None
+    if asked is not None and not asked.keep_original:
+        raise ValueError("keep_original=False: the end of a block needs the weights; use bertfast.accelerate")
     block, parts = object(), list[Part]()
     try:
         with CHANGING:
-            _encoders(model)
+            _check_options(_encoders(model), asked)
             for part, fast in _accelerable(model):
                 parts.append(Part.enter(part, fast, block, asked))
         yield model
@@ -104,6 +125,12 @@ def _encoders(model: Any) -> list[nn.Module]:
             f"{', '.join(sorted(m.__name__ for m in _ORIGINALS))} and modules that contain one"
         )
     return encoders
+
+
+def _check_options(encoders: list[nn.Module], options: Options | None) -> None:
+    """Before anything changes, raise what the options do not allow."""
+    for encoder in encoders if options is not None else ():
+        Engine.check_options(encoder, options)
 
 
 def _accelerable(model: Any) -> Iterator[tuple[Any, type]]:

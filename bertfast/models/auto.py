@@ -10,6 +10,7 @@ from torch import nn
 
 from bertfast.models.accelerate import accelerate
 from bertfast.models.encoders import holds_encoder
+from bertfast.options import Options
 
 _classes: dict[type, type] = {}
 
@@ -20,14 +21,24 @@ class _Accelerates:
     _stock: Any
 
     @classmethod
-    def from_pretrained(cls, *args: Any, **kwargs: Any) -> Any:
-        """As transformers' own."""
-        return _accelerated(cls._stock.from_pretrained(*args, **kwargs))
+    def from_pretrained(cls, *args: Any, precision: str | None = None, keep_original: bool = True, **kwargs: Any) -> Any:
+        """As transformers' own. precision, keep_original: as of `accelerate`, which raises if it cannot have them."""
+        Options(precision=precision, keep_original=keep_original)
+        loaded = cls._stock.from_pretrained(*args, **kwargs)
+        # With output_loading_info, the model and what was found.
+        model = loaded[0] if isinstance(loaded, tuple) else loaded
+        if precision is None and keep_original:
+            _accelerate_if_possible(model)
+        else:
+            accelerate(model, precision=precision, keep_original=keep_original)
+        return loaded
 
     @classmethod
     def from_config(cls, *args: Any, **kwargs: Any) -> Any:
         """As transformers' own."""
-        return _accelerated(cls._stock.from_config(*args, **kwargs))
+        model = cls._stock.from_config(*args, **kwargs)
+        _accelerate_if_possible(model)
+        return model
 
 
 def is_auto_model(name: str) -> bool:
@@ -44,6 +55,6 @@ def auto_model_class(name: str) -> type:
     return _classes[stock]
 
 
-def _accelerated(model: Any) -> Any:
-    """``model``, accelerated if it holds an encoder that can be."""
-    return accelerate(model) if isinstance(model, nn.Module) and holds_encoder(model) else model
+def _accelerate_if_possible(model: Any) -> None:
+    if isinstance(model, nn.Module) and holds_encoder(model):
+        accelerate(model)

@@ -21,7 +21,8 @@ from bertfast import compat
 from bertfast.engine import Engine
 from bertfast.hooks import is_watched
 from bertfast.models.forwards import ClassForward
-from bertfast.options import Reads
+from bertfast.options import Options, Reads
+from bertfast.prepared import check_not_released
 
 #: An encoder and what its caller reads of it, while such a caller is running.
 _reading: ContextVar[tuple[nn.Module | None, Reads]] = ContextVar("bertfast_reading", default=(None, Reads.EVERYTHING))
@@ -147,18 +148,38 @@ POOLED_HEAD_CLASSES = tuple(head.kind for head in POOLED_HEADS)
 _NEXT_SENTENCE, _SEQUENCE, _CHOICE = POOLED_HEADS
 
 
-class BertModel(hf.BertModel):
+class _Loads:
+    """``from_pretrained`` as transformers' own, and in what precision to multiply."""
+
+    @classmethod
+    def from_pretrained(
+        cls, *args: Any, precision: str | None = None, keep_original: bool = True, **kwargs: Any
+    ) -> Any:
+        """As transformers' own. precision, keep_original: as of `bertfast.accelerate`."""
+        options = Options(precision=precision, keep_original=keep_original)
+        loaded = super().from_pretrained(*args, **kwargs)  # type: ignore[misc]
+        if options != Options():
+            # With output_loading_info, the model and what was found.
+            model = loaded[0] if isinstance(loaded, tuple) else loaded
+            for encoder in [m for m in model.modules() if type(m) is BertModel]:
+                Engine.check_options(encoder, options)
+                Engine.attach(encoder, options)
+        return loaded
+
+
+class BertModel(_Loads, hf.BertModel):
     """transformers' ``BertModel`` on packed tokens."""
 
     forward = _accelerated_forward
 
     def _apply(self, fn: Callable[..., Any], recurse: bool = True) -> nn.Module:
         # .to(), .half() and the like: do not keep the old weights alive until the next call.
+        check_not_released(self, "move or convert its weights")
         Engine.of(self).reset()
         return super()._apply(fn, recurse)  # type: ignore[no-any-return]
 
 
-class _WithBert:
+class _WithBert(_Loads):
     """A head whose ``bert`` is made by transformers and then accelerated."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:

@@ -83,7 +83,6 @@ def _name(call: Callable[..., Any]) -> str:
 
 def _report(encoder: nn.Module, name: str, engine: Engine, call: Call) -> Report:
     weights, graphs = engine.weights, engine.graphs
-    float32 = weights is not None and weights.dtype == torch.float32
     return Report(
         encoder=type(encoder).__name__,
         path=call.path,
@@ -94,22 +93,29 @@ def _report(encoder: nn.Module, name: str, engine: Engine, call: Call) -> Report
         first_token_only=call.first_token_only,
         pad_outputs=engine.options.pad_outputs,
         dtype=None if weights is None else str(weights.dtype),
-        linear_backend=None if weights is None else weights.backend.linear(weights.dtype).name,
+        linear_backend=None if weights is None else weights.linear.name,
         fast_calls=engine.counts[FAST],
         stock_calls=engine.counts[STOCK],
         cuda_graphs=0 if graphs is None else len(graphs),
         cuda_graph_bytes=0 if graphs is None else graphs.num_bytes,
         buffer_bytes=engine.buffer_bytes,
         name=name,
-        matmul_precision=weights.backend.float32_precision() if weights is not None and float32 else None,
+        matmul_precision=_matmul_precision(weights),
+        weight_copy_bytes=0 if weights is None else weights.copy_bytes,
         ops=_ops(weights, call),
     )
+
+
+def _matmul_precision(weights: EncoderWeights | None) -> str | None:
+    if weights is None or weights.dtype != torch.float32:
+        return None
+    return weights.precision or weights.backend.float32_precision()
 
 
 def _ops(weights: EncoderWeights | None, call: Call) -> dict[str, str]:
     """Who computes each step of a fast call."""
     if weights is None or call.path != FAST:
         return {}
-    linear, ops = weights.backend.linear(weights.dtype), weights.backend.ops
+    linear, ops = weights.linear, weights.backend.ops
     rest = ops if linear.own_ops else "PyTorch"
     return {"embedding": ops, "linear": linear.name, "attention": ops, "activation": rest, "norm": rest}

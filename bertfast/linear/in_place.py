@@ -1,92 +1,16 @@
-"""Dense layers of the encoder, behind one interface that hides who multiplies the matrices.
-
-The backend chooses who does, once, when the weights are prepared.
-"""
+"""Dense layers on a CPU in the dtype of the weights, which they read where they are."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cache
 from itertools import accumulate
-from typing import Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from bertfast.ops import bias_gelu, residual_layer_norm
-
-_CHOICES = ("auto", "blas", "onednn", "portable")
-
-
-@dataclass(frozen=True)
-class Norm:
-    """Parameters of a LayerNorm. weight, bias: [H]."""
-
-    weight: Tensor
-    bias: Tensor
-    eps: float
-
-
-class Linear(Protocol):
-    """``y = x W^T + b`` and the two things an encoder does with ``y``. x: [T, K]; W: [M, K]; b: [M].
-
-    W and b are given in parts, one under the other, as a model holds Q, K and V.
-    """
-
-    name: str
-    #: Whether activations and norms are bertfast's own ops, or PyTorch's in place.
-    own_ops: bool
-
-    def __init__(self, weights: Sequence[Tensor], biases: Sequence[Tensor]) -> None: ...
-
-    def __call__(self, x: Tensor, out: Tensor | None = None) -> Tensor:
-        """``y``: [T, M]. ``out`` offers memory for the result; a backend may ignore it."""
-
-    def activated(self, x: Tensor, activation: str, out: Tensor | None = None) -> Tensor:
-        """Activation of ``y`` (``"erf"``, ``"tanh"`` or ``"relu"``, as in `bias_gelu`): [T, M], of any strides."""
-
-    def add_norm(self, x: Tensor, residual: Tensor, norm: Norm) -> Tensor:
-        """LayerNorm of ``y + residual``. residual: [T, M] -> [T, M]."""
-
-
-class PortableLinear:
-    """ATen and bertfast's own ops only: any device with kernels for them, traceable by compile and export.
-
-    The bias goes into the pass that follows a product, or into the product's own epilogue where none follows.
-    """
-
-    name = "portable"
-    own_ops = True
-
-    def __init__(self, weights: Sequence[Tensor], biases: Sequence[Tensor]) -> None:
-        ends = list(accumulate(len(bias) for bias in biases))
-        self._parts = [
-            (weight.t(), bias, slice(end - len(bias), end))
-            for weight, bias, end in zip(weights, biases, ends, strict=True)
-        ]
-
-    def __call__(self, x: Tensor, out: Tensor | None = None) -> Tensor:
-        if out is None or len(self._parts) == 1:
-            return _joined([torch.addmm(bias, x, weight_t) for weight_t, bias, _ in self._parts])
-        for weight_t, bias, columns in self._parts:
-            torch.addmm(bias, x, weight_t, out=out[:, columns])
-        return out
-
-    def activated(self, x: Tensor, activation: str, out: Tensor | None = None) -> Tensor:
-        return _joined([bias_gelu(torch.mm(x, weight_t), bias, activation) for weight_t, bias, _ in self._parts])
-
-    def add_norm(self, x: Tensor, residual: Tensor, norm: Norm) -> Tensor:
-        if len(self._parts) > 1:
-            return residual_layer_norm(self(x), residual, norm.weight, norm.bias, norm.eps)
-        [(weight_t, bias, _)] = self._parts
-        return residual_layer_norm(torch.mm(x, weight_t), residual, norm.weight, norm.bias, norm.eps, bias)
-
-
-def _joined(parts: list[Tensor]) -> Tensor:
-    return parts[0] if len(parts) == 1 else torch.cat(parts, 1)
+from bertfast.linear.interface import Norm
 
 
 class _InPlaceLinear:
@@ -97,6 +21,7 @@ class _InPlaceLinear:
     """
 
     own_ops = False
+    num_bytes = 0
 
     def __init__(self, weights: Sequence[Tensor], biases: Sequence[Tensor]) -> None:
         ends = list(accumulate(len(bias) for bias in biases))
@@ -167,6 +92,7 @@ class MixedLinear:
 
     name = "onednn+blas"
     own_ops = False
+    copies_weights = False
 
     # From benchmarks/bench_linear.py. Where nothing has to be transposed in the end, more rows are few: from
     # `activated` into the next product.
@@ -193,32 +119,6 @@ class MixedLinear:
     def _choose(self, x: Tensor, transposed: bool) -> OneDnnLinear | BlasLinear:
         few_rows = self._FEW_ROWS_TRANSPOSED if transposed else self._FEW_ROWS
         return self._few if self._suits_few and self._VECTORS < x.shape[0] <= few_rows else self._many
-
-
-def select_cpu_linear(dtype: torch.dtype) -> type[Linear]:
-    """The backend for weights of this dtype in a CPU's memory.
-
-    ``BERTFAST_CPU_LINEAR`` = ``auto`` (default: oneDNN for few rows, the BLAS for others), ``blas``, ``onednn`` or
-    ``portable`` overrides the choice; a dtype that oneDNN does not take runs on ``blas``. Raises ValueError for any
-    other value.
-    """
-    choice = os.environ.get("BERTFAST_CPU_LINEAR", "auto")
-    if choice not in _CHOICES:
-        raise ValueError(f"BERTFAST_CPU_LINEAR={choice!r}: expected one of {', '.join(_CHOICES)}")
-    if choice == "portable":
-        return PortableLinear
-    if choice == "blas" or not _onednn_takes(dtype):
-        return BlasLinear
-    # Chosen by dtype and rows, not by timing: the same machine must give the same bits on every run.
-    return OneDnnLinear if choice == "onednn" else MixedLinear
-
-
-def _onednn_takes(dtype: torch.dtype) -> bool:
-    if not torch.backends.mkldnn.is_available():
-        return False
-    if dtype == torch.bfloat16:
-        return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
-    return dtype == torch.float32
 
 
 def _filled_up(x_t: Tensor) -> Tensor:

@@ -1,0 +1,23 @@
+"""Dense layers of the encoder, behind one interface that hides who multiplies the matrices.
+
+The backend of a device chooses who does, once, when the weights are prepared.
+"""
+
+from bertfast.linear.bfloat16 import BFloat16Linear
+from bertfast.linear.in_place import BlasLinear, MixedLinear, OneDnnLinear
+from bertfast.linear.int8 import Int8Linear
+from bertfast.linear.interface import Linear, Norm
+from bertfast.linear.portable import PortableLinear
+from bertfast.linear.select import select_cpu_linear
+
+__all__ = [
+    "BFloat16Linear",
+    "BlasLinear",
+    "Int8Linear",
+    "Linear",
+    "MixedLinear",
+    "Norm",
+    "OneDnnLinear",
+    "PortableLinear",
+    "select_cpu_linear",
+]

@@ -1,0 +1,73 @@
+"""Dense layers in int8 around a residual stream in float32: weights by output channel, activations by token."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from bertfast.linear.interface import Norm
+from bertfast.precision import missing
+
+_LARGEST = 127.0
+
+
+class Int8Linear:
+    """oneDNN's products of int8 copies, symmetric: a scale for each row of W, found once, and of x, found each time.
+
+    Sums are int32. Bias, activation, residual and norm are float32; Q, K and V are bfloat16 where the CPU is fast at it.
+    """
+
+    name = "onednn int8"
+    own_ops = False
+
+    def __init__(self, weights: Sequence[Tensor], biases: Sequence[Tensor]) -> None:
+        weight, scales = quantize_rows(torch.cat(tuple(weights)))
+        self._weight = torch.ops.onednn.qlinear_prepack(weight, None)
+        self._scales = scales.reshape(-1)
+        self._no_shift = torch.zeros(len(weight), dtype=torch.int32)
+        self._bias = torch.cat(tuple(biases))
+        # Attention computes in what it gets.
+        self._dtype = torch.bfloat16 if missing("bfloat16") is None else torch.float32
+        self._bias_reduced = self._bias.to(self._dtype)
+        self.num_bytes = weight.nbytes + self._scales.nbytes + self._no_shift.nbytes + self._bias.nbytes
+
+    def __call__(self, x: Tensor, out: Tensor | None = None) -> Tensor:
+        y, scales = self._multiply(x, self._dtype)
+        return torch.addcmul(self._bias_reduced, y, scales.to(self._dtype), out=y)
+
+    def activated(self, x: Tensor, activation: str, out: Tensor | None = None) -> Tensor:
+        y = self._float32(x)
+        if activation == "relu":
+            return y.relu_()
+        torch.ops.aten.gelu_(y, approximate={"erf": "none", "tanh": "tanh"}[activation])
+        return y
+
+    def add_norm(self, x: Tensor, residual: Tensor, norm: Norm) -> Tensor:
+        return F.layer_norm(self._float32(x).add_(residual), norm.weight.shape, norm.weight, norm.bias, norm.eps)
+
+    def _float32(self, x: Tensor) -> Tensor:
+        y, scales = self._multiply(x, torch.float32)
+        return torch.addcmul(self._bias, y, scales, out=y)
+
+    def _multiply(self, x: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+        """``x W^T`` without the scales of x's rows, and these: [T, M], [T, 1]."""
+        quantized, scales = quantize_rows(x)
+        y = torch.ops.onednn.qlinear_pointwise(
+            quantized, 1.0, 0, self._weight, self._scales, self._no_shift, None, 1.0, 0, dtype, "none", [], ""
+        )
+        return y, scales
+
+
+def quantize_rows(x: Tensor) -> tuple[Tensor, Tensor]:
+    """x: [T, K] -> int8 [T, K] and float32 scales [T, 1], whose product is nearest to x.
+
+    A row of zeros stays one; products of a row that holds infinity or NaN are infinite or NaN.
+    """
+    x = x.float()
+    scales = x.abs().amax(1, keepdim=True).div_(_LARGEST)
+    # No row is so small that its factor is infinite: zeros stay zeros.
+    factors = scales.reciprocal().clamp_max_(torch.finfo(torch.float32).max)
+    return (x * factors).round_().to(torch.int8), scales

@@ -1,0 +1,42 @@
+"""What an encoder asks of a dense layer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Norm:
+    """Parameters of a LayerNorm. weight, bias: [H]."""
+
+    weight: Tensor
+    bias: Tensor
+    eps: float
+
+
+class Linear(Protocol):
+    """``y = x W^T + b`` and the two things an encoder does with ``y``. x: [T, K]; W: [M, K]; b: [M].
+
+    W and b are given in parts, one under the other, as a model holds Q, K and V.
+    """
+
+    name: str
+    #: Whether activations and norms are bertfast's own ops, or PyTorch's in place.
+    own_ops: bool
+    #: Memory of its copies of weights, if it has any: later changes of the weights are not in them.
+    num_bytes: int
+
+    def __init__(self, weights: Sequence[Tensor], biases: Sequence[Tensor]) -> None: ...
+
+    def __call__(self, x: Tensor, out: Tensor | None = None) -> Tensor:
+        """``y``: [T, M]. ``out`` offers memory for the result; a backend may ignore it."""
+
+    def activated(self, x: Tensor, activation: str, out: Tensor | None = None) -> Tensor:
+        """Activation of ``y`` (``"erf"``, ``"tanh"`` or ``"relu"``, as in `bias_gelu`): [T, M], of any strides."""
+
+    def add_norm(self, x: Tensor, residual: Tensor, norm: Norm) -> Tensor:
+        """LayerNorm of ``y + residual``. residual: [T, M] -> [T, M]."""

@@ -1,0 +1,45 @@
+"""Which backend multiplies on this CPU."""
+
+from __future__ import annotations
+
+import os
+
+import torch
+
+from bertfast.linear.bfloat16 import BFloat16Linear
+from bertfast.linear.in_place import BlasLinear, MixedLinear, OneDnnLinear
+from bertfast.linear.int8 import Int8Linear
+from bertfast.linear.interface import Linear
+from bertfast.linear.portable import PortableLinear
+
+_CHOICES = ("auto", "blas", "onednn", "portable")
+_REDUCED: dict[str, type[Linear]] = {"bfloat16": BFloat16Linear, "int8": Int8Linear}
+
+
+def select_cpu_linear(dtype: torch.dtype, precision: str | None = None) -> type[Linear]:
+    """The backend for weights of this dtype in a CPU's memory.
+
+    precision: ``"bfloat16"`` or ``"int8"`` for products of copies in these; None for the weights as they are. For
+    those, ``BERTFAST_CPU_LINEAR`` = ``auto`` (default: oneDNN for few rows, the BLAS for others), ``blas``, ``onednn``
+    or ``portable`` overrides the choice; a dtype that oneDNN does not take runs on ``blas``. Raises ValueError for any
+    other value.
+    """
+    choice = os.environ.get("BERTFAST_CPU_LINEAR", "auto")
+    if choice not in _CHOICES:
+        raise ValueError(f"BERTFAST_CPU_LINEAR={choice!r}: expected one of {', '.join(_CHOICES)}")
+    if precision is not None:
+        return _REDUCED[precision]
+    if choice == "portable":
+        return PortableLinear
+    if choice == "blas" or not _onednn_takes(dtype):
+        return BlasLinear
+    # Chosen by dtype and rows, not by timing: the same machine must give the same bits on every run.
+    return OneDnnLinear if choice == "onednn" else MixedLinear
+
+
+def _onednn_takes(dtype: torch.dtype) -> bool:
+    if not torch.backends.mkldnn.is_available():
+        return False
+    if dtype == torch.bfloat16:
+        return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    return dtype == torch.float32
