@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import nn
@@ -78,8 +79,8 @@ def check_not_released(model: nn.Module, purpose: str = "be prepared anew") -> N
 def release(model: nn.Module, prepared: Prepared) -> Prepared:
     """Give up the weights that ``prepared`` holds copies of: their memory is free, their values are NaN.
 
-    The parameters stay, with their names, shapes and dtype, and require gradients no longer. ``state_dict`` and what
-    uses it raise ReleasedWeightsError.
+    The parameters stay, with their names, shapes and dtype, and require gradients no longer. ``state_dict``,
+    ``load_state_dict`` and what uses them raise ReleasedWeightsError.
     """
     names = family.parameter_names(prepared.weights.spec)
     with torch.inference_mode(False), torch.no_grad():
@@ -90,8 +91,13 @@ def release(model: nn.Module, prepared: Prepared) -> Prepared:
             parameter.data = parameter.new_full((1,) * parameter.dim(), float("nan")).expand(parameter.shape)
     model.__dict__[_RELEASED] = True
     model.register_state_dict_pre_hook(_refuse_state_dict)
+    model.register_load_state_dict_pre_hook(_refuse_loading)
     return replace(prepared, snapshot=prepared.snapshot.renewed(model), copied=None)
 
 
 def _refuse_state_dict(model: nn.Module, prefix: str, keep_vars: bool) -> None:
     check_not_released(model, "give its state dict")
+
+
+def _refuse_loading(model: nn.Module, *arguments: Any) -> None:
+    check_not_released(model, "load a state dict")

@@ -41,9 +41,10 @@ class Report:
 
     path, reason: of the last call, or of the call that was asked about. Token counts are of that call too; real_tokens
     is None where nobody has waited for a GPU to count them. name: of the encoder in the model, empty for the model
-    itself. dtype: of weights and activations; matmul_precision: in what float32 matrices are multiplied. ops: who
+    itself. dtype: of weights and activations; matmul_precision: in what float32 weights are multiplied. ops: who
     computed each step of a fast call. What is kept: cuda_graphs, their bytes, and buffer_bytes of what they read;
-    weight_copy_bytes of a reduced precision, all other weights are read in place. others: of the model's other encoders, each for its own last call.
+    weight_copy_bytes of a reduced precision: without one, weights are read in place. others: of the model's other
+    encoders, each for its own last call.
     """
 
     encoder: str
@@ -80,7 +81,9 @@ class Report:
         if self.linear_backend:
             reduced = self.matmul_precision not in (None, "float32")
             products = f" (matrix products in {self.matmul_precision})" if reduced else ""
-            copies = f"copies of {self.weight_copy_bytes / 2**20:.1f} MiB" if self.weight_copy_bytes else "read in place"
+            copies = (
+                f"copies of {self.weight_copy_bytes / 2**20:.1f} MiB" if self.weight_copy_bytes else "read in place"
+            )
             lines.append(f"  weights: {self.dtype}{products}, {copies}, linear layers by {self.linear_backend}")
         if self.ops:
             lines.append("  ops: " + ", ".join(f"{step} by {who}" for step, who in self.ops.items()))

@@ -10,7 +10,6 @@ from torch import Tensor
 
 from bertfast.linear import Linear, select_cpu_linear
 
-
 # 1024 rows of [rows, I] float32 are 12 MB in BERT-base: what a core's share of the last cache holds. With int8 the
 # passes between the products count for more, and 128 rows stay in the core's own cache.
 _FEED_FORWARD_ROWS = {None: 1024, "bfloat16": 1024, "int8": 128}

@@ -92,6 +92,7 @@ class MixedLinear:
 
     name = "onednn+blas"
     own_ops = False
+    num_bytes = 0
     copies_weights = False
 
     # From benchmarks/bench_linear.py. Where nothing has to be transposed in the end, more rows are few: from

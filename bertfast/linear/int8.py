@@ -15,9 +15,9 @@ _LARGEST = 127.0
 
 
 class Int8Linear:
-    """oneDNN's products of int8 copies, symmetric: a scale for each row of W, found once, and of x, found each time.
+    """oneDNN's products of int8 copies, symmetric: a scale for each row of W and, in each call, of x.
 
-    Sums are int32. Bias, activation, residual and norm are float32; Q, K and V are bfloat16 where the CPU is fast at it.
+    Sums are int32. Bias, activation, residual and norm are float32; Q, K and V are bfloat16 where that is fast.
     """
 
     name = "onednn int8"

@@ -21,7 +21,9 @@ class _Accelerates:
     _stock: Any
 
     @classmethod
-    def from_pretrained(cls, *args: Any, precision: str | None = None, keep_original: bool = True, **kwargs: Any) -> Any:
+    def from_pretrained(
+        cls, *args: Any, precision: str | None = None, keep_original: bool = True, **kwargs: Any
+    ) -> Any:
         """As transformers' own. precision, keep_original: as of `accelerate`, which raises if it cannot have them."""
         Options(precision=precision, keep_original=keep_original)
         loaded = cls._stock.from_pretrained(*args, **kwargs)

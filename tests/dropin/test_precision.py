@@ -1,0 +1,215 @@
+"""``precision=`` as an option: who may ask for it, what changes are seen, and what giving up the originals means."""
+
+from __future__ import annotations
+
+import copy
+import gc
+import logging
+import pickle
+
+import pytest
+import torch
+import transformers
+from precisions import REDUCED, needs
+from tolerances import relative_error
+
+import bertfast
+from bertfast import precision as precisions
+from bertfast.errors import PrecisionError, ReleasedWeightsError, UnsupportedModelError
+from dropin.helpers import assert_differ
+from dropin.test_staleness import EDITS, TARGETS
+
+# Looser than any rounding, tighter than any edit.
+_BOUND = 8e-2
+
+
+@pytest.fixture(params=REDUCED)
+def precision(request):
+    needs(request.param)
+    return request.param
+
+
+@pytest.fixture
+def pair(make_pair, precision):
+    made = make_pair()
+    bertfast.accelerate(made.fast, precision=precision)
+    return made
+
+
+def _released(make_pair, precision):
+    made = make_pair()
+    bertfast.accelerate(made.fast, precision=precision, keep_original=False)
+    return made
+
+
+@torch.no_grad()
+def _check(pair, batch, all_fast):
+    with all_fast(pair.fast):
+        actual = pair.fast(**batch).last_hidden_state
+    assert relative_error(actual, pair.stock(**batch).last_hidden_state) <= _BOUND
+    return actual
+
+
+@pytest.mark.parametrize("edit", EDITS, ids=lambda edit: edit.__name__.strip("_"))
+@pytest.mark.parametrize("target", TARGETS.values(), ids=TARGETS)
+def test_an_edited_parameter_is_seen(pair, batch, all_fast, target, edit):
+    """Though it was copied: each of these changes the whole parameter or counts a version."""
+    before = _check(pair, batch, all_fast)
+    for model in (pair.stock, pair.fast):
+        edit(target(model))
+    assert_differ(_check(pair, batch, all_fast), before)
+
+
+def test_an_optimizer_step_is_seen(pair, batch, all_fast):
+    before = _check(pair, batch, all_fast)
+    for model in (pair.stock, pair.fast):
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.05)
+        model(**batch).last_hidden_state.square().sum().backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 5.0)
+        optimizer.step()
+    assert_differ(_check(pair, batch, all_fast), before)
+
+
+def test_auto_is_what_the_machine_is_fast_at(make_pair, batch, monkeypatch):
+    """And nothing is said of what it lacks: nobody asked for that."""
+    model = bertfast.accelerate(make_pair().fast, precision="auto")
+    model(**batch)
+    expected = "bfloat16" if precisions.missing("bfloat16") is None else "float32"
+    assert bertfast.explain(model).matmul_precision == expected
+    monkeypatch.setattr(precisions, "missing", lambda name: "this CPU has no such thing")
+    bertfast.accelerate(model, precision="auto")
+    model(**batch)
+    assert bertfast.explain(model).matmul_precision == "float32"
+
+
+def test_what_the_cpu_lacks_is_said_and_float32_used(make_pair, batch, monkeypatch, caplog):
+    pair = make_pair()
+    monkeypatch.setattr(precisions, "missing", lambda name: "this CPU has no such thing")
+    monkeypatch.setattr("bertfast.prepared.missing", lambda name: "this CPU has no such thing")
+    caplog.set_level(logging.WARNING, logger="bertfast")
+    bertfast.accelerate(pair.fast, precision="int8", keep_original=False, pad_outputs="exact")
+    pair.check(**batch)
+    pair.check(**batch)
+    assert [record.getMessage() for record in caplog.records] == [
+        "bertfast: BertModel computes in float32, not in int8: this CPU has no such thing"
+    ]
+    assert bertfast.explain(pair.fast).weight_copy_bytes == 0
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64], ids=str)
+def test_only_float32_is_reduced(make_pair, dtype):
+    model = make_pair().fast.to(dtype)
+    for asked in ("int8", "float32"):
+        with pytest.raises(PrecisionError, match=r"model\.float\(\)"):
+            bertfast.accelerate(model, precision=asked)
+    bertfast.accelerate(model, precision="auto")
+    if dtype == torch.bfloat16:
+        bertfast.accelerate(model, precision="bfloat16")
+
+
+def test_unknown_precisions_are_refused_before_anything_changes(make_pair, tmp_path):
+    stock = make_pair().stock
+    with pytest.raises(ValueError, match="precision='fp8': expected one of None, 'float32', 'bfloat16'"):
+        bertfast.accelerate(stock, precision="fp8")
+    assert type(stock) is transformers.BertModel
+    with pytest.raises(ValueError, match="fp8"):
+        bertfast.BertModel.from_pretrained(tmp_path, precision="fp8")
+    with pytest.raises(ValueError, match="fp8"):
+        bertfast.AutoModel.from_pretrained(tmp_path, precision="fp8")
+
+
+def test_a_model_moved_to_another_dtype_runs_stock_and_says_why(pair, batch):
+    pair.fast.double()
+    pair.fast(**batch)
+    report = bertfast.explain(pair.fast)
+    assert report.path == "stock"
+    assert "float64" in report.reason
+
+
+@pytest.mark.parametrize("name", ["BertModel", "AutoModel", "BertForSequenceClassification"])
+def test_from_pretrained(name, make_pair, batch, precision, tmp_path):
+    kind = name if name != "AutoModel" else "BertModel"
+    stock = make_pair(kind).stock
+    stock.save_pretrained(tmp_path)
+    model = getattr(bertfast, name).from_pretrained(tmp_path, precision=precision, keep_original=False).eval()
+    with torch.no_grad():
+        assert relative_error(model(**batch)[0], stock(**batch)[0]) <= _BOUND
+    assert bertfast.explain(model).matmul_precision == precision
+
+
+def test_auto_classes_refuse_what_they_cannot_have(tmp_path):
+    config = transformers.DistilBertConfig(vocab_size=50, dim=16, hidden_dim=16, n_heads=2, n_layers=1)
+    transformers.DistilBertModel(config).save_pretrained(tmp_path)
+    with pytest.raises(UnsupportedModelError):
+        bertfast.AutoModel.from_pretrained(tmp_path, precision="bfloat16")
+    assert type(bertfast.AutoModel.from_pretrained(tmp_path)) is transformers.DistilBertModel
+
+
+def test_giving_up_the_originals_frees_their_memory(make_pair, precision, batch, all_fast):
+    pair = make_pair()
+    weight = pair.fast.encoder.layer[0].intermediate.dense.weight
+    held = copy.deepcopy(pair.fast)
+    bertfast.accelerate(pair.fast, precision=precision, keep_original=False)
+    gc.collect()
+    assert weight.untyped_storage().nbytes() == weight.element_size()
+    assert weight.isnan().all()
+    assert weight.shape == held.encoder.layer[0].intermediate.dense.weight.shape
+    _check(pair, batch, all_fast)
+    _check(pair, batch, all_fast)
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda model, batch: model.train()(**batch),
+        lambda model, batch: model(**batch, output_attentions=True),
+        lambda model, batch: model.state_dict(),
+        lambda model, batch: torch.nn.Sequential(model).state_dict(),
+        lambda model, batch: model.double(),
+        lambda model, batch: model.to("meta"),
+        lambda model, batch: bertfast.restore(model),
+        lambda model, batch: bertfast.accelerate(model),
+        lambda model, batch: copy.deepcopy(model)(**batch),
+        lambda model, batch: pickle.loads(pickle.dumps(model))(**batch),
+        lambda model, batch: model.load_state_dict(bertfast.BertModel(model.config).state_dict()),
+    ],
+    ids=[
+        "train",
+        "attentions",
+        "state_dict",
+        "outer_state_dict",
+        "double",
+        "to",
+        "restore",
+        "accelerate",
+        "copy",
+        "pickle",
+        "load",
+    ],
+)
+def test_what_needs_the_originals_is_refused(make_pair, batch, precision, all_fast, use):
+    pair = _released(make_pair, precision)
+    with pytest.raises(ReleasedWeightsError, match="keep_original=False"):
+        use(pair.fast, batch)
+    pair.fast.eval()
+    _check(pair, batch, all_fast)
+
+
+def test_gradients_stop_at_what_was_given_up(make_pair, batch, precision):
+    model = _released(make_pair, precision).fast
+    assert not model(**batch).last_hidden_state.requires_grad
+
+
+def test_what_would_run_stock_keeps_its_weights(make_pair, precision):
+    stock = make_pair().stock
+    stock.encoder.layer[0].intermediate.dense = torch.nn.Sequential(stock.encoder.layer[0].intermediate.dense)
+    with pytest.raises(UnsupportedModelError, match="keep_original=False"):
+        bertfast.accelerate(stock, precision=precision, keep_original=False)
+    assert type(stock) is transformers.BertModel
+    assert not any(p.isnan().any() for p in stock.parameters())
+
+
+def test_copies_ask_for_the_same(pair, batch, precision):
+    for made in (copy.deepcopy(pair.fast), pickle.loads(pickle.dumps(pair.fast))):
+        made(**batch)
+        assert bertfast.explain(made).matmul_precision == precision

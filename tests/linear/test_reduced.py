@@ -1,0 +1,115 @@
+"""Dense layers in bfloat16 and int8: as far from float64 as rounding their inputs explains, and no further."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from ops.cases import activation_oracle, layer_norm_oracle
+from ops.cases import randn as randn_of
+from precisions import REDUCED, needs
+from tolerances import relative_error
+
+from bertfast.linear import Norm, select_cpu_linear
+from bertfast.linear.int8 import quantize_rows
+
+
+def randn(*shape):
+    return randn_of(*shape, dtype=torch.float32)
+
+
+_SHAPES = [(1, 64, 96), (2, 5, 7), (33, 384, 1152), (200, 96, 64), (21, 700, 800)]
+# Relative error of a product whose inputs, both normally distributed, are rounded. bfloat16: 2^-9 at most each, and
+# the result. int8: the largest of a few hundred values is 3 to 4 deviations, a step of which 127 make is a third of 1 %
+# in the mean.
+_BOUNDS = {"bfloat16": 4e-3, "int8": 1.5e-2}
+
+
+def _layer(precision, rows, inner, outer):
+    needs(precision)
+    x, weight, bias = randn(rows, inner), randn(outer, inner) * inner**-0.5, randn(outer)
+    layer = select_cpu_linear(torch.float32, precision)([weight], [bias])
+    return layer, x, x.double() @ weight.double().t() + bias.double()
+
+
+@pytest.mark.parametrize("precision", REDUCED)
+@pytest.mark.parametrize("shape", _SHAPES, ids=str)
+def test_product(shape, precision):
+    layer, x, wanted = _layer(precision, *shape)
+    assert relative_error(layer(x), wanted) <= _BOUNDS[precision]
+
+
+@pytest.mark.parametrize("activation", ["erf", "tanh", "relu"])
+@pytest.mark.parametrize("precision", REDUCED)
+@pytest.mark.parametrize("shape", _SHAPES, ids=str)
+def test_activated(shape, precision, activation):
+    layer, x, wanted = _layer(precision, *shape)
+    found = layer.activated(x, activation)
+    assert relative_error(found, activation_oracle(wanted, activation)) <= 1.5 * _BOUNDS[precision]
+
+
+@pytest.mark.parametrize("precision", REDUCED)
+@pytest.mark.parametrize("shape", _SHAPES, ids=str)
+def test_add_norm(shape, precision):
+    layer, x, wanted = _layer(precision, *shape)
+    residual = randn(*wanted.shape)
+    kept, norm = residual.clone(), Norm(randn(shape[2]), randn(shape[2]), 1e-2)
+    out = layer.add_norm(x, residual, norm)
+    assert out.dtype == torch.float32
+    total = wanted + residual.double()
+    assert relative_error(out, layer_norm_oracle(total, norm.weight, norm.bias, norm.eps)) <= 1.5 * _BOUNDS[precision]
+    assert torch.equal(residual, kept)
+
+
+@pytest.mark.parametrize("precision", REDUCED)
+def test_the_stream_is_not_rounded(precision):
+    """A product of zero leaves the residual in float32."""
+    needs(precision)
+    layer = select_cpu_linear(torch.float32, precision)([torch.zeros(64, 32)], [torch.zeros(64)])
+    residual, norm = randn(5, 64), Norm(torch.ones(64), torch.zeros(64), 1e-12)
+    found = layer.add_norm(randn(5, 32), residual, norm)
+    assert relative_error(found, layer_norm_oracle(residual.double(), norm.weight, norm.bias, norm.eps)) < 5e-7
+
+
+@pytest.mark.parametrize("precision", REDUCED)
+def test_parts_one_under_the_other(precision):
+    needs(precision)
+    x, weight, bias = randn(7, 48), randn(97, 48) * 48**-0.5, randn(97)
+    kind, sizes = select_cpu_linear(torch.float32, precision), (32, 64, 1)
+    whole = kind([weight], [bias])
+    assert torch.equal(kind(weight.split(sizes), bias.split(sizes))(x), whole(x))
+    assert whole.num_bytes > 0
+
+
+@pytest.mark.parametrize("precision", REDUCED)
+def test_a_batch_may_be_empty(precision):
+    layer, x, _ = _layer(precision, 3, 64, 96)
+    assert layer(x[:0]).shape == (0, 96)
+    assert layer.activated(x[:0], "erf").shape == (0, 96)
+
+
+def test_quantized_rows_are_nearest():
+    """No value is further from its code than half a step; the largest has the largest code."""
+    x = randn(9, 33) * torch.logspace(-6, 6, 9).unsqueeze(1)
+    codes, scales = quantize_rows(x)
+    assert codes.dtype == torch.int8
+    assert torch.equal(codes.abs().amax(1), torch.full((9,), 127, dtype=torch.int8))
+    assert ((codes * scales - x).abs() <= scales * (0.5 + 1e-4)).all()
+
+
+@pytest.mark.parametrize("value", [0.0, 1e-45, 1e-38, 3e38], ids=str)
+def test_quantized_rows_at_the_ends(value):
+    """Rows without a normal scale may lose their values, which are smaller than any normal number."""
+    x = torch.tensor([[value, -value, 0.0]])
+    codes, scales = quantize_rows(x)
+    assert ((codes * scales - x).abs() <= max(value / 250, torch.finfo(torch.float32).tiny)).all()
+
+
+@pytest.mark.parametrize("value", [float("inf"), float("-inf"), float("nan")], ids=str)
+def test_what_is_not_finite_stays_so(value):
+    """In its own row, and there only."""
+    layer, x, _ = _layer("int8", 3, 64, 96)
+    clean = layer(x)
+    x[1, 5] = value
+    found = layer(x)
+    assert not torch.isfinite(found[1]).any()
+    assert torch.equal(found[[0, 2]], clean[[0, 2]])
