@@ -129,8 +129,9 @@ def _encoders(model: Any) -> list[nn.Module]:
 
 def _check_options(encoders: list[nn.Module], options: Options | None) -> None:
     """Before anything changes, raise what the options do not allow."""
-    for encoder in encoders if options is not None else ():
-        Engine.check_options(encoder, options)
+    if options is not None:
+        for encoder in encoders:
+            Engine.check_options(encoder, options)
 
 
 def _accelerable(model: Any) -> Iterator[tuple[Any, type]]:

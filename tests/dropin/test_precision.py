@@ -213,3 +213,32 @@ def test_copies_ask_for_the_same(pair, batch, precision):
     for made in (copy.deepcopy(pair.fast), pickle.loads(pickle.dumps(pair.fast))):
         made(**batch)
         assert bertfast.explain(made).matmul_precision == precision
+
+
+def test_a_block_needs_the_originals(make_pair, precision):
+    stock = make_pair().stock
+    with (
+        pytest.raises(ValueError, match="keep_original=False"),
+        bertfast.accelerated(stock, precision=precision, keep_original=False),
+    ):
+        pass
+    assert type(stock) is transformers.BertModel
+
+
+def test_a_block_may_have_a_precision(make_pair, batch, precision, all_fast):
+    pair = make_pair()
+    bertfast.accelerate(pair.fast, pad_outputs="exact")
+    with bertfast.accelerated(pair.fast, precision=precision):
+        _check(pair, batch, all_fast)
+        assert bertfast.explain(pair.fast).matmul_precision == precision
+    pair.check(**batch)
+    assert bertfast.explain(pair.fast).matmul_precision == "float32"
+
+
+def test_blocks_around_a_model_without_originals(make_pair, batch, precision, all_fast):
+    pair = _released(make_pair, precision)
+    with bertfast.accelerated(pair.fast):
+        _check(pair, batch, all_fast)
+    with pytest.raises(ReleasedWeightsError), bertfast.accelerated(pair.fast, pad_outputs="zero"):
+        pass
+    _check(pair, batch, all_fast)
