@@ -9,6 +9,8 @@ PIP_INSTALL_ARGS ?=
 # Passed to pytest (make test, make quick), and to the benchmark (make bench).
 PYTEST_ARGS ?=
 BENCH_ARGS ?=
+# Passed to make compare: --peers, --rows, --precisions, --threads, --json.
+COMPARE_ARGS ?=
 # Passed to make gpu: --stages, --budget, --out, --dry-run.
 GPU_ARGS ?=
 
@@ -21,6 +23,7 @@ VENV_TF4 := .venv-tf4
 TF4_LOG := $(VENV_TF4).log
 # `make cuda-check`: any version from 2.11 on.
 CUDA_TORCH ?= 2.14.1
+VENV_COMPARE := .venv-compare
 VENV_CUDA := .venv-cuda-$(CUDA_TORCH)
 CUDA_LOG := $(VENV_CUDA).log
 
@@ -33,7 +36,7 @@ export TOKENIZERS_PARALLELISM := false
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-tf4 compatibility cuda-check quick lint format bench gpu build venv clean distclean
+.PHONY: help demo test test-tf4 compatibility cuda-check quick lint format bench compare gpu build venv clean distclean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
@@ -41,6 +44,7 @@ help: ## List the targets
 	@echo '  PYTHON=python3.12         the Python to make the virtual environments from (3.10 or later)'
 	@echo '  PIP_INSTALL_ARGS="..."    passed to pip; "--extra-index-url ..." picks another torch build'
 	@echo '  PYTEST_ARGS="..."         passed to pytest; BENCH_ARGS="..." to the benchmark'
+	@echo '  COMPARE_ARGS="..."        passed to make compare: --rows a,b --precisions a,b --threads n --json file'
 	@echo '  GPU_ARGS="..."            passed to make gpu: --stages a,b --budget seconds --out folder --dry-run'
 
 demo: $(VENV)/.ready ## Run examples/demo.py: the same model, stock and accelerated
@@ -97,6 +101,9 @@ format: $(VENV)/.ready ## Format Python, C++ and CUDA files in place
 bench: $(VENV)/.ready ## Run benchmarks/bench_encoder.py
 	@$(VENV)/bin/python benchmarks/bench_encoder.py $(BENCH_ARGS)
 
+compare: $(VENV_COMPARE)/.ready ## bertfast beside its peers on this CPU (docs/benchmarking-cpu.md)
+	@$(VENV_COMPARE)/bin/python benchmarks/compare_cpu.py $(COMPARE_ARGS)
+
 # By the Python that is given and with what it has: no environment is made, nothing is installed or downloaded.
 gpu: ## Build, test and time bertfast on an NVIDIA GPU (docs/gpu.md), with PYTHON as it is
 	@'$(PYTHON)' -m benchmarks.gpu $(GPU_ARGS)
@@ -115,16 +122,17 @@ clean: ## Remove what was built and cached
 	find bertfast tests benchmarks examples -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
 
 distclean: clean ## The same, and the virtual environments
-	rm -rf $(VENV) $(VENV_TF4) .venv-cuda-*
+	rm -rf $(VENV) $(VENV_TF4) $(VENV_COMPARE) .venv-cuda-*
 
 # ---- Virtual environments. <venv>/.requirements: the pinned packages are in; <venv>/.ready: bertfast is, too.
 
 $(VENV)/.requirements: requirements/dev.txt
 $(VENV_TF4)/.requirements: requirements/transformers4.txt
+$(VENV_COMPARE)/.requirements: requirements/compare.txt requirements/dev.txt
 $(VENV_CUDA)/.requirements: requirements/cuda.txt
 $(VENV_CUDA)/.requirements: MORE_REQUIREMENTS = torch==$(CUDA_TORCH)
 
-$(VENV)/.requirements $(VENV_TF4)/.requirements $(VENV_CUDA)/.requirements:
+$(VENV)/.requirements $(VENV_TF4)/.requirements $(VENV_COMPARE)/.requirements $(VENV_CUDA)/.requirements:
 	@'$(PYTHON)' -c '' 2>/dev/null || \
 	  { echo "error: '$(PYTHON)' does not run; name a Python 3.10 or later: make ... PYTHON=/path/to/python3" >&2; exit 1; }
 	@'$(PYTHON)' -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
@@ -137,7 +145,7 @@ $(VENV)/.requirements $(VENV_TF4)/.requirements $(VENV_CUDA)/.requirements:
 	@'$(@D)/bin/python' $(PIP_INSTALL) $(PIP_INSTALL_ARGS) -r $< $(MORE_REQUIREMENTS)
 	@touch $@
 
-$(VENV)/.ready $(VENV_TF4)/.ready: %/.ready: %/.requirements pyproject.toml setup.py
+$(VENV)/.ready $(VENV_TF4)/.ready $(VENV_COMPARE)/.ready: %/.ready: %/.requirements pyproject.toml setup.py
 	@echo "==> Installing bertfast into $(@D), editable"
 	@BERTFAST_CUDA='$(BERTFAST_CUDA)' '$(@D)/bin/python' $(PIP_INSTALL) --no-deps --no-build-isolation --editable .
 	@touch $@

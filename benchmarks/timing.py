@@ -6,6 +6,7 @@ otherwise spare another the page faults that it really has.
 
 from __future__ import annotations
 
+import functools
 import multiprocessing
 import platform
 import resource
@@ -40,8 +41,19 @@ class Worker:
         self._process = context.Process(target=_serve, args=(theirs, make, arguments), daemon=True)
         self._process.start()
         theirs.close()
-        #: What the first call returned.
-        self.result = self._connection.recv()
+
+    @functools.cached_property
+    def result(self) -> Any:
+        """What the first call returned. Waits until the process is ready; EOFError if it ended before."""
+        return self._connection.recv()
+
+    def is_ready(self) -> bool:
+        """Waits; false if the process ended before."""
+        try:
+            self.result  # noqa: B018
+        except EOFError:
+            return False
+        return True
 
     def run(self) -> tuple[float, float, float]:
         """One call: CPU ms, wall ms, peak memory so far in MiB."""
@@ -57,9 +69,9 @@ class Worker:
 def _serve(connection: Connection, make: Callable[..., Callable[[], Any]], arguments: tuple[Any, ...]) -> None:
     call = make(*arguments)
     result = call()
+    call()
     # As numpy: a tensor would travel through shared memory that ends with this process.
     connection.send(result.detach().numpy() if isinstance(result, torch.Tensor) else result)
-    call()
     while True:
         try:
             connection.recv()
@@ -68,12 +80,21 @@ def _serve(connection: Connection, make: Callable[..., Callable[[], Any]], argum
         wall, cpu = time.perf_counter(), time.process_time()
         call()
         cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        connection.send((cpu * 1e3, wall * 1e3, peak))
+        connection.send((cpu * 1e3, wall * 1e3, peak_rss_mib()))
+
+
+def peak_rss_mib() -> float:
+    """Of this process so far. Not getrusage's where Linux has better: that one counts what was there before exec."""
+    try:
+        with open("/proc/self/status") as lines:
+            return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1024
+    except (OSError, StopIteration):
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def interleaved(workers: Mapping[str, Worker], rounds: int) -> tuple[dict[str, Timing], dict[str, list[float]]]:
-    """Let the workers run in turn: each one's timing, and its CPU times by round."""
+    """Let the workers run in turn, once all are ready: each one's timing, and its CPU times by round."""
+    assert all([worker.is_ready() for worker in workers.values()]), "a candidate's process ended early"
     runs: dict[str, list[tuple[float, float, float]]] = {name: [] for name in workers}
     for _ in range(rounds):
         for name, worker in workers.items():

@@ -70,6 +70,47 @@ def test_bench_pipelines_names_its_rows_when_asked_for_another():
     assert re.search(r"error: --rows: expected names of .*, predict, got nosuch$", done.stderr.rstrip())
 
 
+def test_compare_cpu_compares_with_those_that_are_asked(tmp_path):
+    path = tmp_path / "results.json"
+    wanted = ("--model", "tiny", "--peers", "transformers", "--rows", "1x32", "--precisions", "float32")
+    output = _run("benchmarks/compare_cpu.py", *wanted, "--rounds", "2", "--json", path)
+    stored = json.loads(path.read_text())
+    (row,) = stored["results"]
+    assert (row["row"], row["precision"], row["best_peer"]) == ("1x32", "float32", "transformers")
+    assert row["timings"].keys() == {"bertfast", "transformers"}
+    assert row["accuracy"]["bertfast"]["pooled_error"] < 2e-6
+    assert row["accuracy"]["transformers"]["pooled_error"] == 0
+    assert row["ratio"] > 0
+    assert f"float32 {row['ratio']:.2f}x transformers" in " ".join(output.split())
+    assert {"torch", "transformers", "cpu", "cpu_features", "threads"} <= stored["environment"].keys()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--peers", "nosuch"), r"--peers: expected names of transformers, .*, got nosuch"),
+        (("--rows", "ragged-exact"), r"--rows: expected names of padded-512, .*, got ragged-exact"),
+        (("--precisions", "float16"), r"--precisions: expected names of float32, bfloat16, int8, got float16"),
+        (("--rounds", "1"), r"--rounds: expected an integer of at least 2, got 1"),
+    ],
+    ids=["peers", "rows", "precisions", "rounds"],
+)
+def test_compare_cpu_refuses_what_it_does_not_know(arguments, message):
+    command = [sys.executable, "benchmarks/compare_cpu.py", *arguments]
+    done = subprocess.run(command, cwd=_ROOT, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 2, done.stderr
+    assert re.search(f"error: argument {message}$", done.stderr.rstrip())
+
+
+def test_compare_minilm_finds_float32_unchanged(tmp_path):
+    path = tmp_path / "results.json"
+    wanted = ("--candidates", "bertfast,transformers", "--precisions", "float32", "--texts", "12")
+    _run("benchmarks/compare_minilm.py", *wanted, "--json", path)
+    results = json.loads(path.read_text())["results"]
+    assert [result["candidate"] for result in results] == ["bertfast", "transformers"]
+    assert all(result["top1"] == 1 and result["cosine_least"] > 1 - 1e-6 for result in results)
+
+
 def test_bench_guard_prints_what_a_call_costs():
     assert re.search(r"guard: \d+ us per call", _run("benchmarks/bench_guard.py"))
 

@@ -1,0 +1,1 @@
+"""The candidates, one file for each library: what it takes to run a model in it."""

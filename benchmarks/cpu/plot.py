@@ -1,0 +1,72 @@
+"""The figure of the comparison: CPU times relative to bertfast, a panel for each precision."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+OURS = "bertfast"
+#: A colour and a name for each candidate, in the order of the bars.
+STYLES = {
+    OURS: ("#d62728", "bertfast"),
+    "transformers": ("#7f7f7f", "transformers, sdpa"),
+    "compiled": ("#bcbd22", "torch.compile"),
+    "compiled-static": ("#8c8a14", "torch.compile, one shape"),
+    "onnxruntime": ("#1f77b4", "ONNX Runtime, fused"),
+    "onnxruntime-plain": ("#6baed6", "ONNX Runtime"),
+    "openvino": ("#9467bd", "OpenVINO"),
+    "ctranslate2": ("#2ca02c", "CTranslate2"),
+}
+# The same bytes from the same figures: no random ids, no date, text as text.
+_RC = {"svg.hashsalt": "bertfast", "svg.fonttype": "none", "font.size": 8}
+
+
+def draw(stored: dict[str, Any], path: Path) -> None:
+    """``stored`` as compare_cpu.py writes it."""
+    import matplotlib
+
+    matplotlib.use("svg")
+    import matplotlib.pyplot as plt
+
+    results = stored["results"]
+    precisions = list(dict.fromkeys(result["precision"] for result in results))
+    with matplotlib.rc_context(_RC):
+        figure, panels = plt.subplots(len(precisions), 1, figsize=(8, 2.3 * len(precisions)), squeeze=False)
+        for panel, precision in zip(panels[:, 0], precisions, strict=True):
+            _panel(panel, [result for result in results if result["precision"] == precision])
+            panel.set_title(precision, loc="left", fontweight="bold")
+        figure.supylabel("CPU time, bertfast = 1 (log scale)")
+        handles = {label: handle for panel in panels[:, 0] for handle, label in zip(*_legend(panel), strict=True)}
+        names = [name for _, name in STYLES.values() if name in handles]
+        figure.legend([handles[name] for name in names], names, loc="upper center", ncols=4, frameon=False)
+        figure.tight_layout(rect=(0, 0, 1, 1 - 0.45 / (2.3 * len(precisions))))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        figure.savefig(path, format="svg", metadata={"Date": None})
+        plt.close(figure)
+
+
+def _legend(panel: Any) -> tuple[list[Any], list[str]]:
+    handles, labels = panel.get_legend_handles_labels()
+    return handles, labels
+
+
+def _panel(panel: Any, results: list[dict[str, Any]]) -> None:
+    rows = [result for result in results if OURS in result["timings"]]
+    names = [name for name in STYLES if any(name in row["timings"] for row in rows)]
+    width = 0.8 / max(len(names), 1)
+    for position, name in enumerate(names):
+        bars = [(i, relative_time(row, name)) for i, row in enumerate(rows) if name in row["timings"]]
+        colour, label = STYLES[name]
+        places = [i + (position - (len(names) - 1) / 2) * width for i, _ in bars]
+        drawn = panel.bar(places, [time for _, time in bars], width, color=colour, label=label)
+        panel.bar_label(drawn, fmt="%.2g", fontsize=5, padding=1)
+    panel.set_yscale("log")
+    panel.margins(y=0.15)
+    panel.axhline(1, color="#d62728", linewidth=0.6)
+    panel.set_xticks(range(len(rows)), [f"{row['row']}\n{row['real_tokens']}/{row['padded_slots']}" for row in rows])
+    panel.spines[["top", "right"]].set_visible(False)
+
+
+def relative_time(row: dict[str, Any], name: str) -> float:
+    """CPU time of a candidate by bertfast's."""
+    return float(row["timings"][name]["cpu_ms"] / row["timings"][OURS]["cpu_ms"])
