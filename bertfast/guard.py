@@ -21,7 +21,7 @@ from torch.utils._device import DeviceContext
 from bertfast.backends import find_backend
 from bertfast.families import Refused
 from bertfast.families import bert as family
-from bertfast.hooks import HOOKS
+from bertfast.hooks import HOOKS, replaced_method
 from bertfast.origin import home
 from bertfast.weights import EncoderSpec
 
@@ -172,10 +172,9 @@ def _inspect(model: nn.Module) -> tuple[EncoderSpec, dict[str, nn.Module], dict[
 
 def _check_attributes(name: str, module: nn.Module) -> None:
     """No attribute of the module itself stands in for a method of its class."""
-    kind = type(module)
-    for attribute in module.__dict__:
-        if callable(getattr(kind, attribute, None)):
-            raise Refused(f"{name}.{attribute} has been replaced")
+    attribute = replaced_method(module)
+    if attribute is not None:
+        raise Refused(f"{name}.{attribute} has been replaced")
 
 
 def _check_parameters(model: Any) -> None:

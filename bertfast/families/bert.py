@@ -54,7 +54,7 @@ _SELF_ATTENTION = (hf.BertSelfAttention, getattr(hf, "BertSdpaSelfAttention", hf
 _ATTENTION_IMPLEMENTATIONS = ("sdpa", "eager")
 _CONFIG = ("is_decoder", "add_cross_attention", "is_causal", "_attn_implementation_internal", "pad_token_id")
 
-_ACTIVATIONS: dict[type[nn.Module], str] = {
+ACTIVATIONS: dict[type[nn.Module], str] = {
     activations.GELUActivation: "erf",
     activations.NewGELUActivation: "tanh",
     activations.GELUTanh: "tanh",
@@ -92,7 +92,7 @@ _LAYER_TYPES: dict[str, type[nn.Module] | tuple[type[nn.Module], ...]] = {
     ".attention.output.dropout": nn.Dropout,
     ".intermediate": hf.BertIntermediate,
     ".intermediate.dense": nn.Linear,
-    ".intermediate.intermediate_act_fn": tuple(_ACTIVATIONS),
+    ".intermediate.intermediate_act_fn": tuple(ACTIVATIONS),
     ".output": hf.BertOutput,
     ".output.dense": nn.Linear,
     ".output.LayerNorm": nn.LayerNorm,
@@ -183,7 +183,7 @@ def describe(model: Any) -> EncoderSpec:
         max_positions=embeddings.position_embeddings.num_embeddings,
         num_token_types=embeddings.token_type_embeddings.num_embeddings,
         pad_token_id=config.pad_token_id,
-        activation=_ACTIVATIONS[type(activation)],
+        activation=ACTIVATIONS[type(activation)],
         eps=embeddings.LayerNorm.eps,
     )
     _check_uniform(model, spec, type(activation))
@@ -238,7 +238,7 @@ def _check_uniform(model: Any, spec: EncoderSpec, activation: type[nn.Module]) -
         "position_embedding_type": "absolute",
     }
     for module, name in constants(model):
-        if name == "act" and not _is_own_activation(module):
+        if name == "act" and not is_own_activation(module):
             raise Refused(f"{type(module).__name__}.act has been replaced")
         if name == "config" and module.config._attn_implementation != model.config._attn_implementation:
             raise Refused(f"attn_implementation={module.config._attn_implementation!r} in a layer")
@@ -256,7 +256,7 @@ def _check_uniform(model: Any, spec: EncoderSpec, activation: type[nn.Module]) -
             raise Refused(f"{name} is {list(found[name].shape)}, not {list(shapes[role])}")
 
 
-def _is_own_activation(module: Any) -> bool:
+def is_own_activation(module: Any) -> bool:
     """Whether ``act`` is what transformers' activations set: torch's function, or their own in Python."""
     act = module.act
     own = getattr(act, "__func__", None)

@@ -10,7 +10,7 @@ from torch import nn
 
 from bertfast.engine import CHANGING, Engine
 from bertfast.errors import UnsupportedModelError
-from bertfast.models import sentence_transformers
+from bertfast.models import pipeline_classes, sentence_transformers
 from bertfast.models.bert import ACCELERATED
 from bertfast.models.encoders import is_encoder, root_of
 from bertfast.models.scopes import Part
@@ -150,8 +150,12 @@ def _parts(model: Any) -> list[Any]:
 
 
 def _accelerated_class(kind: type) -> type | None:
-    return ACCELERATED.get(kind) or sentence_transformers.accelerated_class(kind)
+    return (
+        ACCELERATED.get(kind)
+        or sentence_transformers.accelerated_class(kind)
+        or pipeline_classes.accelerated_class(kind)
+    )
 
 
 def _stock_class(kind: type) -> type | None:
-    return _ORIGINALS.get(kind) or sentence_transformers.stock_class(kind)
+    return _ORIGINALS.get(kind) or sentence_transformers.stock_class(kind) or pipeline_classes.stock_class(kind)

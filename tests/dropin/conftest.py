@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+import transformers
 from torch import Tensor
 
 import bertfast
@@ -50,3 +51,19 @@ def installed() -> Iterator[None]:
     bertfast.install()
     yield
     bertfast.uninstall()
+
+
+@pytest.fixture
+def tokenizer(minilm: Any) -> Any:
+    """MiniLM's tokenizer."""
+    return transformers.AutoTokenizer.from_pretrained(minilm)
+
+
+@pytest.fixture
+def make_model(stock_and_fast: Callable[..., Any], make_config: Callable[..., Any]) -> Callable[..., Any]:
+    """``make_model(class_name)``: a tiny stock and fast model with MiniLM's vocabulary."""
+
+    def make(class_name: str) -> Any:
+        return stock_and_fast(class_name, make_config(vocab_size=30522, attn_implementation="sdpa"))
+
+    return make

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -11,6 +10,7 @@ import transformers
 
 import bertfast
 from dropin.helpers import counted, needs_v4
+from dropin.pipelines import assert_same_result
 
 TEXTS = [
     "A short text.",
@@ -18,38 +18,6 @@ TEXTS = [
     "One",
     "The quick brown fox jumps over the lazy dog, and nobody reads the padding behind it.",
 ]
-
-
-@pytest.fixture(scope="module")
-def tokenizer(minilm) -> Any:
-    """MiniLM's tokenizer."""
-    return transformers.AutoTokenizer.from_pretrained(minilm)
-
-
-@pytest.fixture
-def make_model(stock_and_fast: Callable[..., Any], make_config: Callable[..., Any]) -> Callable[..., Any]:
-    """``make_model(class_name)``: a tiny stock and fast model with MiniLM's vocabulary."""
-
-    def make(class_name: str) -> Any:
-        return stock_and_fast(class_name, make_config(vocab_size=30522, attn_implementation="sdpa"))
-
-    return make
-
-
-def assert_same_result(actual: Any, expected: Any) -> None:
-    """Equal JSON-like results, their numbers but for rounding."""
-    if isinstance(expected, dict):
-        assert list(actual) == list(expected)
-        for name, value in expected.items():
-            assert_same_result(actual[name], value)
-    elif isinstance(expected, list):
-        assert len(actual) == len(expected)
-        for part, wanted in zip(actual, expected, strict=True):
-            assert_same_result(part, wanted)
-    elif isinstance(expected, float | np.floating):
-        assert actual == pytest.approx(expected, rel=1e-4, abs=1e-5)
-    else:
-        assert actual == expected
 
 
 PIPELINES: dict[str, tuple[str, Any, dict[str, Any]]] = {

@@ -103,6 +103,22 @@ _task(
 )
 
 
+@behaviour(_GROUP, "`token-classification`, `fill-mask`: a hook that sees padding", "every position")
+def _watched(bench: Bench) -> None:
+    for task, class_name in (("token-classification", "BertForTokenClassification"), ("fill-mask", "BertForMaskedLM")):
+        pair = bench.pair(class_name, vocab_size=30522)
+        seen: dict[bool, list[torch.Tensor]] = {False: [], True: []}
+        for fast in (False, True):
+            package, model = (bertfast, pair.fast) if fast else (transformers, pair.stock)
+            pipe = package.pipeline(task, model=model, tokenizer=bench.tokenizer, device="cpu")
+            pipe(_MASKED, batch_size=4)
+            model.register_forward_hook(lambda _, args, output, seen=seen[fast]: seen.append(output["logits"]))
+            pipe(_MASKED, batch_size=4)
+        assert len(seen[True]) == len(seen[False]) > 0
+        for actual, expected in zip(seen[True], seen[False], strict=True):
+            assert_same(actual, expected)
+
+
 @behaviour(_GROUP, "`text-generation` with a BERT decoder", "text", FALLBACK)
 def _generation(bench: Bench) -> None:
     pair = bench.pair("BertLMHeadModel", vocab_size=30522, is_decoder=True, eos_token_id=None)
