@@ -5,8 +5,7 @@
 Weights of all-MiniLM-L6-v2, float32, CPU; heads that it lacks are seeded. The texts are docstrings of the standard
 library, cut at 256 tokens. Tokenizing and everything else that a library does is timed with the model. Rows:
 
-text-classification, zero-shot    the pipeline of that name, batch_size=16
-token-zero, fill-mask-zero        token-classification and fill-mask with pad_outputs="zero": they read no padding
+text-classification, token-classification, fill-mask, zero-shot    the pipeline of that name, batch_size=16
 features           the feature-extraction pipeline: its result holds every padded position, so all are computed
 features-zero      the same with pad_outputs="zero", for those who do not read what stands at padding
 encode             SentenceTransformer.encode, as it is: batches of 32, sorted by length
@@ -97,8 +96,8 @@ def _predict(texts: list[str]) -> tuple[Any, Callable[[], Any]]:
 
 ROWS = {
     "text-classification": Row(_pipeline("text-classification", "BertForSequenceClassification", top_k=None)),
-    "token-zero": Row(_pipeline("token-classification", "BertForTokenClassification"), pad_outputs="zero"),
-    "fill-mask-zero": Row(_pipeline("fill-mask", "BertForMaskedLM", suffix=" [MASK]"), pad_outputs="zero"),
+    "token-classification": Row(_pipeline("token-classification", "BertForTokenClassification")),
+    "fill-mask": Row(_pipeline("fill-mask", "BertForMaskedLM", suffix=" [MASK]")),
     "zero-shot": Row(
         _pipeline(
             "zero-shot-classification", "BertForSequenceClassification", 16, candidate_labels=LABELS, multi_label=True
