@@ -54,16 +54,18 @@ def main() -> None:
         f"Model {arguments.model}, median of {arguments.rounds} interleaved rounds; errors against float32 transformers"
     )
     print(", ".join(f"{key} {value}" for key, value in env.items()))
+    workload = {"model": arguments.model, "rounds": arguments.rounds}
     results: list[Result] = []
     with folder_for(arguments.model, arguments.cache) as folder:
         expected: dict[str, Outputs] = {}
         for precision in arguments.precisions:
             setup = Setup(arguments.model, precision, arguments.threads, folder)
             results += _compare(arguments, setup, expected)
+            # As far as it went: a whole run takes long.
+            if arguments.json:
+                found = [result.as_json() for result in results]
+                _write(arguments.json, {"environment": env, **workload, "results": found})
     print("\n".join(["", *summary(results)]))
-    if arguments.json:
-        workload = {"model": arguments.model, "rounds": arguments.rounds}
-        _write(arguments.json, {"environment": env, **workload, "results": [result.as_json() for result in results]})
 
 
 def _compare(arguments: argparse.Namespace, setup: Setup, expected: dict[str, Outputs]) -> list[Result]:

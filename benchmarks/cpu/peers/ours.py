@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import inspect
-
 import torch
-from cpu.models import build
+from cpu.models import MINILM, build
 from cpu.peers.setup import Forward, Setup
 
 import bertfast
@@ -14,12 +12,9 @@ import bertfast
 def load(setup: Setup) -> Forward:
     """The same model, accelerated; whatever the fast path cannot do is an error here."""
     torch.set_num_threads(setup.threads)
-    options = {} if setup.precision == "float32" else {"precision": setup.precision}
-    model = bertfast.accelerate(build(setup.model), on_fallback="raise", **options)
+    # Its pooling is masked, and bertfast cannot know.
+    pad_outputs = "zero" if setup.model == MINILM else "auto"
+    model = bertfast.accelerate(
+        build(setup.model), precision=setup.precision, pad_outputs=pad_outputs, on_fallback="raise"
+    )
     return lambda ids, mask: model(ids, mask).float()
-
-
-def why_not(precision: str) -> str | None:
-    if precision == "float32" or "precision" in inspect.signature(bertfast.accelerate).parameters:
-        return None
-    return "this bertfast computes in the model's own precision only"
