@@ -4,7 +4,7 @@
                                      [--threads 1] [--rounds 7] [--model base] [--cache FOLDER] [--json FILE]
 
 BERT-base for sequence classification with seeded weights, the same in all; a peer that is not installed is said and
-left out (pip install 'bertfast[compare]' brings all). docs/benchmarking-cpu.md says how each is run. Rows:
+left out (pip install '.[compare]' brings all). docs/benchmarking-cpu.md says how each is run. Rows:
 
 padded-512         two short texts padded to 512
 ragged             16 texts of 15 to 105 tokens (log-normal), padded to the longest

@@ -2,7 +2,7 @@
 
     python benchmarks/plot_cpu.py benchmarks/results/<device>/compare_cpu.json docs/images/compare_cpu.svg
 
-Needs matplotlib: pip install 'bertfast[compare]'. The same record gives the same bytes.
+Needs matplotlib: pip install '.[compare]'. The same record gives the same bytes.
 """
 
 from __future__ import annotations

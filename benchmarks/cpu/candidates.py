@@ -38,7 +38,7 @@ class Candidate:
         if precision not in self.precisions:
             return f"it has no {precision}"
         if missing := [package for package in self.packages if importlib.util.find_spec(package) is None]:
-            return f"{', '.join(missing)} not installed: pip install 'bertfast[compare]'"
+            return f"{', '.join(missing)} not installed: pip install '.[compare]'"
         return self.unable(precision)
 
 

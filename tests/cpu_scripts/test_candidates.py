@@ -30,7 +30,7 @@ def test_a_peer_that_is_not_installed_is_left_out_with_the_way_to_install_it(mon
     monkeypatch.setitem(candidates.CANDIDATES, "absent", absent)
     names, left_out = chosen([REFERENCE, "absent"], "float32")
     assert names == [REFERENCE]
-    assert left_out == {"absent": "nosuchpackage not installed: pip install 'bertfast[compare]'"}
+    assert left_out == {"absent": "nosuchpackage not installed: pip install '.[compare]'"}
 
 
 def test_a_precision_that_a_peer_does_not_have_is_said():
