@@ -55,10 +55,10 @@ def test_bench_encoder_compares_both(tmp_path):
 
 def test_bench_pipelines_compares_both(tmp_path):
     path = tmp_path / "results.json"
-    arguments = ("--rounds", "2", "--texts", "4", "--rows", "token-zero,encode", "--json", path)
+    arguments = ("--rounds", "2", "--texts", "4", "--rows", "token-classification,encode", "--json", path)
     _run("benchmarks/bench_pipelines.py", *arguments)
     stored = json.loads(path.read_text())
-    assert [row["row"] for row in stored["results"]] == ["token-zero", "encode"]
+    assert [row["row"] for row in stored["results"]] == ["token-classification", "encode"]
     assert all(row["relative_error"] < 2e-6 and row["speedup"] > 0 for row in stored["results"])
     assert {"torch", "transformers", "sentence-transformers", "cpu", "threads"} <= stored["environment"].keys()
 
