@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from timing import environment
 from torch import Tensor
 
-from bertfast.linear import BlasLinear, Linear, MixedLinear, Norm, OneDnnLinear, PortableLinear
+from bertfast.linear import BlasLinear, FusedLinear, Linear, MixedLinear, Norm, OneDnnLinear, PortableLinear
 
 # Model -> (layers, H, I).
 MODELS = {"BERT-base": (12, 768, 3072), "MiniLM": (6, 384, 1536)}
@@ -47,7 +47,7 @@ class PackedLinear:
         return F.layer_norm(y, norm.weight.shape, norm.weight, norm.bias, norm.eps)
 
 
-BACKENDS: tuple[type[Linear], ...] = (BlasLinear, OneDnnLinear, MixedLinear, PackedLinear, PortableLinear)
+BACKENDS: tuple[type[Linear], ...] = (BlasLinear, OneDnnLinear, FusedLinear, MixedLinear, PackedLinear, PortableLinear)
 
 
 def cases(layers: int, h: int, i: int, rows: int, dtype: torch.dtype) -> dict[str, dict[str, Callable[[], object]]]:

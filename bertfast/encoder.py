@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from bertfast.linear import filled_up
 from bertfast.ops import embedding_layer_norm, first_token_attention, gather_first, varlen_attention
 from bertfast.packing import Sequences
 from bertfast.weights import EncoderWeights, LayerWeights
@@ -70,21 +71,30 @@ def embed(weights: EncoderWeights, tokens: PackedTokens) -> tuple[Tensor, Tensor
 
 def run_all_layers(weights: EncoderWeights, x: Tensor, sequences: Sequences) -> list[Tensor]:
     """All hidden states. x: [T, H], the embeddings -> themselves and the result of each layer, L + 1 tensors [T, H]."""
-    states = [x]
-    scratch = Scratch(weights, x)
+    rows, states = x.shape[0], [_filled_up(weights, x)]
+    scratch = Scratch(weights, states[0])
     for layer in weights.layers:
         states.append(run_layer(weights, layer, states[-1], sequences, scratch))
-    return states
+    return [x, *(state[:rows] for state in states[1:])]
 
 
 def run_layers(weights: EncoderWeights, x: Tensor, sequences: Sequences, first_token_only: bool) -> Tensor:
     """The last hidden state. x: [T, H], the embeddings -> [T, H], or of each sequence's first token [B, H]."""
+    rows, x = x.shape[0], _filled_up(weights, x)
     scratch = Scratch(weights, x)
     *layers, last = weights.layers
     for layer in layers:
         x = run_layer(weights, layer, x, sequences, scratch)
-    run_last = run_layer_on_first if first_token_only else run_layer
-    return run_last(weights, last, x, sequences, scratch)
+    if first_token_only:
+        return run_layer_on_first(weights, last, x, sequences, scratch)
+    return run_layer(weights, last, x, sequences, scratch)[:rows]
+
+
+def _filled_up(weights: EncoderWeights, x: Tensor) -> Tensor:
+    """x with rows of zeros below, which belong to no sequence, where other numbers of rows would be slow."""
+    if torch.compiler.is_compiling():
+        return x
+    return filled_up(x, weights.backend.padded_rows(x.shape[0], weights.dtype, weights.precision))
 
 
 def run_layer(

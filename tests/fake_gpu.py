@@ -86,6 +86,9 @@ class FakeGpu:
     def feed_forward_rows(self, precision: str | None) -> int | None:
         return None
 
+    def padded_rows(self, num_rows: int, dtype: torch.dtype, precision: str | None) -> int:
+        return num_rows
+
     def memory_bound_rows(self, dtype: torch.dtype) -> int:
         return self.rows
 

@@ -49,6 +49,9 @@ class Backend(Protocol):
     def feed_forward_rows(self, precision: str | None) -> int | None:
         """Rows of one step of the feed-forward network, whose activations stay in a cache; None for all."""
 
+    def padded_rows(self, num_rows: int, dtype: torch.dtype, precision: str | None) -> int:
+        """How many rows to compute in the place of so many: at least these."""
+
     def memory_bound_rows(self, dtype: torch.dtype) -> int:
         """Up to so many rows a dense layer takes as long as reading its weight: padding costs nothing there."""
 

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bertfast.linear import Linear, select_cpu_linear
+from bertfast.linear import Linear, padded_rows, select_cpu_linear
 
 # 1024 rows of [rows, I] float32 are 12 MB in BERT-base: what a core's share of the last cache holds. With int8 the
 # passes between the products count for more, and 128 rows stay in the core's own cache.
@@ -27,6 +27,10 @@ class CpuBackend:
 
     def feed_forward_rows(self, precision: str | None) -> int | None:
         return _FEED_FORWARD_ROWS[precision]
+
+    def padded_rows(self, num_rows: int, dtype: torch.dtype, precision: str | None) -> int:
+        compiled = precision is not None or dtype in (torch.bfloat16, torch.float16)
+        return padded_rows(num_rows) if compiled else num_rows
 
     def memory_bound_rows(self, dtype: torch.dtype) -> int:
         return 0

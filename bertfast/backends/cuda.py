@@ -40,6 +40,9 @@ class CudaBackend:
     def feed_forward_rows(self, precision: str | None) -> int | None:
         return None
 
+    def padded_rows(self, num_rows: int, dtype: torch.dtype, precision: str | None) -> int:
+        return num_rows
+
     def memory_bound_rows(self, dtype: torch.dtype) -> int:
         return _MEMORY_BOUND_ROWS[dtype]
 

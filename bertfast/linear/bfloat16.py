@@ -8,10 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from bertfast.linear.in_place import POST_OPS
 from bertfast.linear.interface import Norm
-
-#: Activation -> oneDNN's post-op and its algorithm.
-_POST_OPS = {"erf": ("gelu", "none"), "tanh": ("gelu", "tanh"), "relu": ("relu", "")}
+from bertfast.linear.rows import filled_up, padded_rows
 
 
 class BFloat16Linear:
@@ -34,14 +33,14 @@ class BFloat16Linear:
         return self._multiply(x, "none", "")
 
     def activated(self, x: Tensor, activation: str, out: Tensor | None = None) -> Tensor:
-        return self._multiply(x, *_POST_OPS[activation])
+        return self._multiply(x, *POST_OPS[activation])
 
     def add_norm(self, x: Tensor, residual: Tensor, norm: Norm) -> Tensor:
         total = self._multiply(x, "none", "").to(residual.dtype).add_(residual)
         return F.layer_norm(total, norm.weight.shape, norm.weight, norm.bias, norm.eps)
 
     def _multiply(self, x: Tensor, post_op: str, algorithm: str) -> Tensor:
-        y: Tensor = torch.ops.mkldnn._linear_pointwise(
-            x.to(torch.bfloat16), self._weight, self._bias, post_op, [], algorithm
-        )
-        return y
+        rows = x.shape[0]
+        x = filled_up(x.to(torch.bfloat16), padded_rows(rows))
+        y = torch.ops.mkldnn._linear_pointwise(x, self._weight, self._bias, post_op, [], algorithm)
+        return y[:rows]  # type: ignore[no-any-return]

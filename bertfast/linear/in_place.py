@@ -12,6 +12,9 @@ from torch import Tensor
 
 from bertfast.linear.interface import Norm
 
+#: Activation -> oneDNN's post-op and its algorithm.
+POST_OPS = {"erf": ("gelu", "none"), "tanh": ("gelu", "tanh"), "relu": ("relu", "")}
+
 
 class _InPlaceLinear:
     """What the backends on a CPU share: they read the weights where they are.
@@ -87,46 +90,89 @@ class OneDnnLinear(_InPlaceLinear):
         ]
 
 
+class FusedLinear(_InPlaceLinear):
+    """oneDNN with bias, activation and residual in the product's own epilogue: the fastest for some hundred rows.
+
+    It rearranges the weight in every call, which more rows than these would not notice, and keeps compiled code for
+    each number of rows that it meets.
+    """
+
+    name = "onednn fused"
+
+    def activated(self, x: Tensor, activation: str, out: Tensor | None = None) -> Tensor:
+        parts = [self._product(x, weight, bias, *POST_OPS[activation]) for weight, bias, _ in self._parts]
+        return parts[0] if len(parts) == 1 else torch.cat(parts, 1)
+
+    def add_norm(self, x: Tensor, residual: Tensor, norm: Norm) -> Tensor:
+        if len(self._parts) > 1:
+            return super().add_norm(x, residual, norm)
+        [(weight, bias, _)] = self._parts
+        total = torch.ops.mkldnn._linear_pointwise.binary(x, residual, weight, bias, "add")
+        return F.layer_norm(total, norm.weight.shape, norm.weight, norm.bias, norm.eps)
+
+    def _multiply(self, x: Tensor, out: Tensor) -> None:
+        for weight, bias, columns in self._parts:
+            out[:, columns] = self._product(x, weight, bias, "none", "")
+
+    def _product(self, x: Tensor, weight: Tensor, bias: Tensor, post_op: str, algorithm: str) -> Tensor:
+        return torch.ops.mkldnn._linear_pointwise(x, weight, bias, post_op, [], algorithm)  # type: ignore[no-any-return]
+
+
 class MixedLinear:
-    """oneDNN for few rows, the BLAS for many, and for the very few that it treats as vectors."""
+    """oneDNN for few rows, the BLAS for many, and for the very few that it treats as vectors.
+
+    Between few and many, whole tiles of rows are fused; other numbers would be compiled one by one.
+    """
 
     name = "onednn+blas"
     own_ops = False
     num_bytes = 0
-    copies_weights = False
 
-    # From benchmarks/bench_linear.py. Where nothing has to be transposed in the end, more rows are few: from
-    # `activated` into the next product.
+    # From benchmarks/bench_linear.py: the most rows that are few. Where nothing has to be transposed in the end, more
+    # are: from `activated` into the next product.
     _VECTORS = 3
-    _FEW_ROWS = 96
+    _FEW_ROWS = 64
+    _FEW_ROWS_TO_NORM = 32
     _FEW_ROWS_TRANSPOSED = 192
+    # Some hundred. In bfloat16 any number: the encoder fills up its rows, and the BLAS is oneDNN, too.
+    _FUSED = range(96, 257, 16)
+    _FUSED_BFLOAT16 = range(33, 2**63 - 1)
     # A smaller weight stays in a cache, where the BLAS is faster.
     _LARGE_WEIGHT = 2**19
 
     def __init__(self, weights: Sequence[Tensor], biases: Sequence[Tensor]) -> None:
-        self._few, self._many = OneDnnLinear(weights, biases), BlasLinear(weights, biases)
+        self._few, self._fused = OneDnnLinear(weights, biases), FusedLinear(weights, biases)
+        self._many = BlasLinear(weights, biases)
+        self._fused_rows = self._FUSED_BFLOAT16 if weights[0].dtype == torch.bfloat16 else self._FUSED
         # oneDNN would copy a left operand that does not lie in rows.
-        self._suits_few = all(w.numel() >= self._LARGE_WEIGHT and w.is_contiguous() for w in weights)
+        self._suits_onednn = all(w.numel() >= self._LARGE_WEIGHT and w.is_contiguous() for w in weights)
 
     def __call__(self, x: Tensor, out: Tensor | None = None) -> Tensor:
-        return self._choose(x, _is_transposed(x))(x, out)
+        return self._choose(x, self._FEW_ROWS)(x, out)
 
     def activated(self, x: Tensor, activation: str, out: Tensor | None = None) -> Tensor:
-        return self._choose(x, True).activated(x, activation, out)
+        return self._choose(x, self._FEW_ROWS_TRANSPOSED).activated(x, activation, out)
 
     def add_norm(self, x: Tensor, residual: Tensor, norm: Norm) -> Tensor:
-        return self._choose(x, _is_transposed(x)).add_norm(x, residual, norm)
+        return self._choose(x, self._FEW_ROWS_TO_NORM).add_norm(x, residual, norm)
 
-    def _choose(self, x: Tensor, transposed: bool) -> OneDnnLinear | BlasLinear:
-        few_rows = self._FEW_ROWS_TRANSPOSED if transposed else self._FEW_ROWS
-        return self._few if self._suits_few and self._VECTORS < x.shape[0] <= few_rows else self._many
+    def _choose(self, x: Tensor, few_rows: int) -> _InPlaceLinear:
+        rows = x.shape[0]
+        if not self._suits_onednn or rows <= self._VECTORS:
+            return self._many
+        if _is_transposed(x):
+            return self._few
+        if rows in self._fused_rows:
+            return self._fused
+        return self._few if rows <= few_rows else self._many
 
 
 def _filled_up(x_t: Tensor) -> Tensor:
     """x_t: [K, T], with zeros up to whole vectors: as fast, and oneDNN keeps compiled code for each T it meets."""
     rows, lanes = x_t.shape[1], _vector_lanes()
-    filled = x_t.new_zeros((x_t.shape[0], -(-rows // lanes) * lanes))
+    filled = x_t.new_empty((x_t.shape[0], -(-rows // lanes) * lanes))
     filled[:, :rows] = x_t
+    filled[:, rows:] = 0
     return filled
 
 

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from bertfast.linear.interface import Norm
+from bertfast.linear.rows import filled_up, padded_rows
 from bertfast.precision import missing
 
 _LARGEST = 127.0
@@ -54,11 +55,12 @@ class Int8Linear:
 
     def _multiply(self, x: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
         """``x W^T`` without the scales of x's rows, and these: [T, M], [T, 1]."""
-        quantized, scales = quantize_rows(x)
+        rows = x.shape[0]
+        quantized, scales = quantize_rows(filled_up(x, padded_rows(rows)))
         y = torch.ops.onednn.qlinear_pointwise(
             quantized, 1.0, 0, self._weight, self._scales, self._no_shift, None, 1.0, 0, dtype, "none", [], ""
         )
-        return y, scales
+        return y[:rows], scales[:rows]
 
 
 def quantize_rows(x: Tensor) -> tuple[Tensor, Tensor]:

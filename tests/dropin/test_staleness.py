@@ -89,7 +89,7 @@ def test_an_edited_parameter_is_seen(pair, batch, backend, target, edit):
     assert_differ(after, before)
 
 
-@pytest.mark.parametrize("rows", [(2,), (40,), (100, 90)], ids=["very few rows", "few rows", "many rows"])
+@pytest.mark.parametrize("rows", [(2,), (40,), (64, 64), (100, 90)], ids=["very few", "few", "fused", "many"])
 @pytest.mark.parametrize("edit", [_in_place, _data_in_place, _numpy], ids=lambda edit: edit.__name__.strip("_"))
 def test_an_edit_is_seen_by_any_number_of_rows(make_pair, make_batch, monkeypatch, edit, rows):
     """The default backend multiplies in one way or another, by the number of rows."""

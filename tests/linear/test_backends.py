@@ -9,10 +9,10 @@ from tolerances import TOLERANCES, relative_error
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from bertfast.backends import CudaBackend
-from bertfast.linear import BlasLinear, MixedLinear, Norm, OneDnnLinear, PortableLinear, select_cpu_linear
+from bertfast.linear import BlasLinear, FusedLinear, MixedLinear, Norm, OneDnnLinear, PortableLinear, select_cpu_linear
 
 _CPU = torch.device("cpu")
-_BACKENDS = ["auto", "blas", "onednn", "portable"]
+_BACKENDS = ["auto", "blas", "onednn", "portable", "fused"]
 # [T, K] x [M, K]: one row, few rows, more rows than any backend's idea of few; few rows of a large weight, which the
 # default backend multiplies in another way.
 _SHAPES = [(1, 64, 96), (2, 5, 7), (33, 384, 1152), (200, 96, 64), (0, 8, 8), (21, 700, 800)]
@@ -40,7 +40,10 @@ def _bound(dtype, inner):
 
 @pytest.fixture(params=_BACKENDS)
 def linear(request, monkeypatch):
-    """``linear(dtype)``: the class chosen for a backend's name."""
+    """``linear(dtype)``: the class chosen for a backend's name; `FusedLinear` is chosen by `MixedLinear` only."""
+    if request.param == "fused":
+        takes = {torch.float32, torch.bfloat16} if torch.backends.mkldnn.is_available() else set()
+        return lambda dtype: FusedLinear if dtype in takes else BlasLinear
     monkeypatch.setenv("BERTFAST_CPU_LINEAR", request.param)
     return lambda dtype: select_cpu_linear(dtype)
 
@@ -118,18 +121,43 @@ def test_an_activated_result_goes_into_the_next_product(rows, dtype, linear):
     assert relative_error(layer.add_norm(inner, residual, norm), wanted) <= 2 * _bound(dtype, 80)
 
 
+_FP32, _BF16 = torch.float32, torch.bfloat16
+
+
 @pytest.mark.parametrize(
-    ("rows", "size", "few"), [(2, 768, False), (4, 768, True), (96, 768, True), (97, 768, False), (32, 384, False)]
+    ("rows", "size", "dtype", "chosen"),
+    [
+        (2, 768, _FP32, BlasLinear),
+        (4, 768, _FP32, OneDnnLinear),
+        (64, 768, _FP32, OneDnnLinear),
+        (65, 768, _FP32, BlasLinear),
+        (96, 768, _FP32, FusedLinear),
+        (97, 768, _FP32, BlasLinear),
+        (256, 768, _FP32, FusedLinear),
+        (272, 768, _FP32, BlasLinear),
+        (32, 768, _BF16, OneDnnLinear),
+        (33, 768, _BF16, FusedLinear),
+        (5000, 768, _BF16, FusedLinear),
+        # Small weights stay in a cache.
+        (32, 384, _FP32, BlasLinear),
+        (96, 384, _BF16, BlasLinear),
+    ],
 )
-def test_what_the_default_backend_calls_few(rows, size, few, monkeypatch):
-    weight, bias = torch.randn(size, size), torch.zeros(size)
+def test_what_the_default_backend_chooses(rows, size, dtype, chosen, monkeypatch):
+    weight, bias = torch.randn(size, size, dtype=dtype), torch.zeros(size, dtype=dtype)
     layer, used = MixedLinear([weight], [bias]), []
-    for part in (layer._few, layer._many):
+    for part in (layer._few, layer._fused, layer._many):
         monkeypatch.setattr(part, "_multiply", lambda x, out, part=part: used.append(type(part)))
-    layer(torch.randn(rows, size))
-    assert used == [OneDnnLinear if few else BlasLinear]
-    # oneDNN would copy a weight that does not lie in rows.
-    assert not MixedLinear([weight.t()], [bias])._suits_few
+    layer(torch.randn(rows, size, dtype=dtype))
+    assert used == [chosen]
+
+
+def test_the_default_backend_multiplies_a_transposed_weight_by_the_blas(monkeypatch):
+    """oneDNN would copy a weight that does not lie in rows."""
+    layer, used = MixedLinear([torch.randn(768, 768).t()], [torch.zeros(768)]), []
+    monkeypatch.setattr(layer._many, "_multiply", lambda x, out: used.append(x))
+    layer(torch.randn(16, 768))
+    assert len(used) == 1
 
 
 def test_inputs_with_strides(linear):

@@ -9,7 +9,7 @@ from ops.cases import randn as randn_of
 from precisions import REDUCED, needs
 from tolerances import relative_error
 
-from bertfast.linear import Norm, select_cpu_linear
+from bertfast.linear import Norm, padded_rows, select_cpu_linear
 from bertfast.linear.int8 import quantize_rows
 
 
@@ -113,3 +113,12 @@ def test_what_is_not_finite_stays_so(value):
     found = layer(x)
     assert not torch.isfinite(found[1]).any()
     assert torch.equal(found[[0, 2]], clean[[0, 2]])
+
+
+def test_padded_rows():
+    """Whole tiles, never fewer rows, at most an eighth more beyond the first tiles, and few different numbers."""
+    found = [padded_rows(rows) for rows in range(4097)]
+    assert all(padded >= rows and padded % 16 == 0 for rows, padded in enumerate(found))
+    assert all(8 * (padded - rows) <= rows for rows, padded in enumerate(found) if rows >= 128)
+    assert len(set(found)) == 1 + 8 + 5 * 8
+    assert found == sorted(found)
