@@ -6,9 +6,8 @@ from pathlib import Path
 from typing import Any
 
 OURS = "bertfast"
-#: A colour and a name for each candidate, in the order of the bars.
+#: A colour and a name for each peer, in the order of the bars.
 STYLES = {
-    OURS: ("#d62728", "bertfast"),
     "transformers": ("#7f7f7f", "transformers, sdpa"),
     "compiled": ("#bcbd22", "torch.compile"),
     "compiled-static": ("#8c8a14", "torch.compile, one shape"),
@@ -35,7 +34,7 @@ def draw(stored: dict[str, Any], path: Path) -> None:
         for panel, precision in zip(panels[:, 0], precisions, strict=True):
             _panel(panel, [result for result in results if result["precision"] == precision])
             panel.set_title(precision, loc="left", fontweight="bold")
-        figure.supylabel("CPU time, bertfast = 1 (log scale)")
+        figure.supylabel("CPU time by bertfast's: bars above the line are slower (log scale)")
         handles = {label: handle for panel in panels[:, 0] for handle, label in zip(*_legend(panel), strict=True)}
         names = [name for _, name in STYLES.values() if name in handles]
         figure.legend([handles[name] for name in names], names, loc="upper center", ncols=4, frameon=False)
@@ -58,11 +57,13 @@ def _panel(panel: Any, results: list[dict[str, Any]]) -> None:
         bars = [(i, relative_time(row, name)) for i, row in enumerate(rows) if name in row["timings"]]
         colour, label = STYLES[name]
         places = [i + (position - (len(names) - 1) / 2) * width for i, _ in bars]
-        drawn = panel.bar(places, [time for _, time in bars], width, color=colour, label=label)
-        panel.bar_label(drawn, fmt="%.2g", fontsize=5, padding=1)
+        drawn = panel.bar(places, [time - 1 for _, time in bars], width, bottom=1, color=colour, label=label)
+        panel.bar_label(drawn, [f"{time:.2g}" for _, time in bars], fontsize=5, padding=1)
     panel.set_yscale("log")
+    panel.yaxis.set_major_formatter("{x:g}")
+    panel.minorticks_off()
     panel.margins(y=0.15)
-    panel.axhline(1, color="#d62728", linewidth=0.6)
+    panel.axhline(1, color="#d62728", linewidth=1)
     panel.set_xticks(range(len(rows)), [f"{row['row']}\n{row['real_tokens']}/{row['padded_slots']}" for row in rows])
     panel.spines[["top", "right"]].set_visible(False)
 
