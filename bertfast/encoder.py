@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from bertfast.linear import filled_up
-from bertfast.ops import embedding_layer_norm, first_token_attention, gather_first, varlen_attention
+from bertfast.ops import embedding_layer_norm, first_token_attention, gather_first
 from bertfast.packing import Sequences
 from bertfast.weights import EncoderWeights, LayerWeights
 
@@ -103,7 +103,7 @@ def run_layer(
     """One post-LN layer. x: [T, H] -> [T, H]."""
     spec = weights.spec
     qkv = layer.qkv(x, out=scratch.qkv).view(-1, 3, spec.num_heads, spec.head_size)
-    context = varlen_attention(qkv, sequences.cu_seqlens, sequences.key_lengths, sequences.max_seqlen, spec.scale)
+    context = weights.backend.attention(qkv, sequences, spec.scale)
     x = layer.attention_output.add_norm(context.view(-1, spec.hidden_size), x, layer.attention_norm)
     return feed_forward(weights, layer, x, scratch)
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
 from bertfast.ops import pad_input
+from bertfast.ops.packed_layout import Run, equal_length_runs
 from bertfast.ops.unpad_input import PackedCounts, UnpaddedInput, place_positions
 
 
@@ -29,6 +31,12 @@ class Sequences:
 
     def __len__(self) -> int:
         return self.first_rows.shape[0]
+
+    @cached_property
+    def runs(self) -> tuple[Run, ...]:
+        """Of equal lengths; the values of the offsets are read, once."""
+        num_tokens = int(self.cu_seqlens[-1])
+        return tuple(equal_length_runs(num_tokens, self.cu_seqlens, self.key_lengths, self.max_seqlen))
 
     def lengths(self) -> Tensor:
         """Rows of each sequence: [B] int32."""

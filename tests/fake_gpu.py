@@ -14,6 +14,8 @@ from torch import Tensor
 
 from bertfast import guard, weights
 from bertfast.linear import Linear, PortableLinear
+from bertfast.ops import varlen_attention
+from bertfast.packing import Sequences
 
 
 @dataclass
@@ -82,6 +84,9 @@ class FakeGpu:
 
     def linear(self, dtype: torch.dtype, precision: str | None = None) -> type[Linear]:
         return PortableLinear
+
+    def attention(self, qkv: Tensor, sequences: Sequences, scale: float) -> Tensor:
+        return varlen_attention(qkv, sequences.cu_seqlens, sequences.key_lengths, sequences.max_seqlen, scale)
 
     def feed_forward_rows(self, precision: str | None) -> int | None:
         return None

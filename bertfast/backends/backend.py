@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from bertfast.linear import Linear
+from bertfast.packing import Sequences
 
 
 class CapturedGraph(Protocol):
@@ -45,6 +46,9 @@ class Backend(Protocol):
 
     def linear(self, dtype: torch.dtype, precision: str | None = None) -> type[Linear]:
         """Who multiplies matrices of this dtype. precision: in what instead; see `bertfast.precision.resolve`."""
+
+    def attention(self, qkv: Tensor, sequences: Sequences, scale: float) -> Tensor:
+        """Of each sequence over its own keys: see `bertfast.ops.varlen_attention`. qkv: [T, 3, N, D] -> [T, N, D]."""
 
     def feed_forward_rows(self, precision: str | None) -> int | None:
         """Rows of one step of the feed-forward network, whose activations stay in a cache; None for all."""

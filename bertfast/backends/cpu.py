@@ -9,6 +9,9 @@ import torch
 from torch import Tensor
 
 from bertfast.linear import Linear, padded_rows, select_cpu_linear
+from bertfast.ops import varlen_attention
+from bertfast.ops.varlen_attention import attend_runs
+from bertfast.packing import Sequences
 
 # 1024 rows of [rows, I] float32 are 12 MB in BERT-base: what a core's share of the last cache holds. With int8 the
 # passes between the products count for more, and 128 rows stay in the core's own cache.
@@ -24,6 +27,12 @@ class CpuBackend:
     def linear(self, dtype: torch.dtype, precision: str | None = None) -> type[Linear]:
         """Raises ValueError for a bad ``BERTFAST_CPU_LINEAR``."""
         return select_cpu_linear(dtype, precision)
+
+    def attention(self, qkv: Tensor, sequences: Sequences, scale: float) -> Tensor:
+        if torch.compiler.is_compiling():
+            # Its runs would be constants of the graph.
+            return varlen_attention(qkv, sequences.cu_seqlens, sequences.key_lengths, sequences.max_seqlen, scale)
+        return attend_runs(qkv, sequences.runs, scale)
 
     def feed_forward_rows(self, precision: str | None) -> int | None:
         return _FEED_FORWARD_ROWS[precision]

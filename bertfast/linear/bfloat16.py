@@ -41,6 +41,7 @@ class BFloat16Linear:
 
     def _multiply(self, x: Tensor, post_op: str, algorithm: str) -> Tensor:
         rows = x.shape[0]
-        x = filled_up(x.to(torch.bfloat16), padded_rows(rows))
-        y = torch.ops.mkldnn._linear_pointwise(x, self._weight, self._bias, post_op, [], algorithm)
-        return y[:rows]  # type: ignore[no-any-return]
+        padded = padded_rows(rows)
+        x = filled_up(x.to(torch.bfloat16), padded)
+        y: Tensor = torch.ops.mkldnn._linear_pointwise(x, self._weight, self._bias, post_op, [], algorithm)
+        return y if rows == padded else y[:rows]

@@ -12,7 +12,8 @@ from bertfast.linear.interface import Norm
 from bertfast.linear.rows import filled_up, padded_rows
 from bertfast.precision import missing
 
-_LARGEST = 127.0
+_LARGEST = 127
+_SMALLEST = 2.0**-120
 
 
 class Int8Linear:
@@ -56,11 +57,12 @@ class Int8Linear:
     def _multiply(self, x: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
         """``x W^T`` without the scales of x's rows, and these: [T, M], [T, 1]."""
         rows = x.shape[0]
-        quantized, scales = quantize_rows(filled_up(x, padded_rows(rows)))
+        padded = padded_rows(rows)
+        codes, scales = quantize_rows(filled_up(x, padded))
         y = torch.ops.onednn.qlinear_pointwise(
-            quantized, 1.0, 0, self._weight, self._scales, self._no_shift, None, 1.0, 0, dtype, "none", [], ""
+            codes, 1.0, 0, self._weight, self._scales, self._no_shift, None, 1.0, 0, dtype, "none", [], ""
         )
-        return y[:rows], scales[:rows]
+        return (y, scales) if rows == padded else (y[:rows], scales[:rows])
 
 
 def quantize_rows(x: Tensor) -> tuple[Tensor, Tensor]:
@@ -69,7 +71,6 @@ def quantize_rows(x: Tensor) -> tuple[Tensor, Tensor]:
     A row of zeros stays one; products of a row that holds infinity or NaN are infinite or NaN.
     """
     x = x.float()
-    scales = x.abs().amax(1, keepdim=True).div_(_LARGEST)
     # No row is so small that its factor is infinite: zeros stay zeros.
-    factors = scales.reciprocal().clamp_max_(torch.finfo(torch.float32).max)
-    return (x * factors).round_().to(torch.int8), scales
+    scales = x.abs().amax(1, keepdim=True).clamp_min_(_SMALLEST).mul_(1 / _LARGEST)
+    return torch.div(x, scales).round_().to(torch.int8), scales

@@ -5,11 +5,22 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from itertools import pairwise
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from bertfast.ops._library import check_dtype, check_shape
+
+
+class Run(NamedTuple):
+    """Sequences of one length, side by side: number of the first, how many, first row; rows and keys of each."""
+
+    first: int
+    num_sequences: int
+    row: int
+    length: int
+    keys: int
 
 
 def check_varlen(num_tokens: int, cu_seqlens: Tensor, key_lengths: Tensor | None) -> None:
@@ -33,8 +44,8 @@ def check_scale(scale: float) -> None:
 
 def equal_length_runs(
     num_tokens: int, cu_seqlens: Tensor, key_lengths: Tensor | None, max_seqlen: int | None = None
-) -> Iterator[tuple[int, int, int, int, int]]:
-    """Yield (first sequence, number of sequences, first row, rows, keys) of neighbours that have equal lengths.
+) -> Iterator[Run]:
+    """Yield the runs of neighbours that have equal lengths.
 
     One batched call serves such a run; the packing orders the sequences by length to make the runs long. Raises
     ValueError for offsets that do not go from 0 up to at most the number of rows, for more keys than rows, and for a
@@ -55,7 +66,7 @@ def equal_length_runs(
     first = 0
     for b in range(1, len(lengths) + 1):
         if b == len(lengths) or lengths[b] != lengths[first] or keys[b] != keys[first]:
-            yield first, b - first, offsets[first], lengths[first], keys[first]
+            yield Run(first, b - first, offsets[first], lengths[first], keys[first])
             first = b
 
 

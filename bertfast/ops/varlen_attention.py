@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from bertfast.ops._library import check_shape, register
-from bertfast.ops.packed_layout import check_scale, check_varlen, equal_length_runs
+from bertfast.ops.packed_layout import Run, check_scale, check_varlen, equal_length_runs
 
 
 def varlen_attention(
@@ -40,9 +42,14 @@ def _check(qkv: Tensor, cu_seqlens: Tensor, key_lengths: Tensor | None, max_seql
 
 
 def _reference(qkv: Tensor, cu_seqlens: Tensor, key_lengths: Tensor | None, max_seqlen: int, scale: float) -> Tensor:
+    return attend_runs(qkv, equal_length_runs(qkv.shape[0], cu_seqlens, key_lengths, max_seqlen), scale)
+
+
+def attend_runs(qkv: Tensor, runs: Iterable[Run], scale: float) -> Tensor:
+    """`varlen_attention` of a layout whose runs are known already, as many layers have one."""
     num_tokens, _, num_heads, head_size = qkv.shape
     pieces = []
-    for _, count, row, length, keys in equal_length_runs(num_tokens, cu_seqlens, key_lengths, max_seqlen):
+    for _, count, row, length, keys in runs:
         run = qkv[row : row + count * length].view(count, length, 3, num_heads, head_size)
         if keys == 0:
             # A query without any key gives 0; softmax over nothing would give NaN.
