@@ -7,7 +7,7 @@ import torch
 from ops.cases import activation_oracle, layer_norm_oracle
 from ops.cases import randn as randn_of
 from precisions import REDUCED, needs
-from tolerances import relative_error
+from tolerances import REDUCED_TOLERANCES, TOLERANCES, relative_error
 
 from bertfast.linear import Norm, padded_rows, select_cpu_linear
 from bertfast.linear.int8 import quantize_rows
@@ -18,10 +18,6 @@ def randn(*shape):
 
 
 _SHAPES = [(1, 64, 96), (2, 5, 7), (33, 384, 1152), (200, 96, 64), (21, 700, 800)]
-# Relative error of a product whose inputs, both normally distributed, are rounded. bfloat16: 2^-9 at most each, and
-# the result. int8: the largest of a few hundred values is 3 to 4 deviations, a step of which 127 make is a third of 1 %
-# in the mean.
-_BOUNDS = {"bfloat16": 4e-3, "int8": 1.5e-2}
 
 
 def _layer(precision, rows, inner, outer):
@@ -35,7 +31,7 @@ def _layer(precision, rows, inner, outer):
 @pytest.mark.parametrize("shape", _SHAPES, ids=str)
 def test_product(shape, precision):
     layer, x, wanted = _layer(precision, *shape)
-    assert relative_error(layer(x), wanted) <= _BOUNDS[precision]
+    assert relative_error(layer(x), wanted) <= REDUCED_TOLERANCES[precision].dense
 
 
 @pytest.mark.parametrize("activation", ["erf", "tanh", "relu"])
@@ -44,7 +40,7 @@ def test_product(shape, precision):
 def test_activated(shape, precision, activation):
     layer, x, wanted = _layer(precision, *shape)
     found = layer.activated(x, activation)
-    assert relative_error(found, activation_oracle(wanted, activation)) <= 1.5 * _BOUNDS[precision]
+    assert relative_error(found, activation_oracle(wanted, activation)) <= REDUCED_TOLERANCES[precision].dense
 
 
 @pytest.mark.parametrize("precision", REDUCED)
@@ -55,8 +51,8 @@ def test_add_norm(shape, precision):
     kept, norm = residual.clone(), Norm(randn(shape[2]), randn(shape[2]), 1e-2)
     out = layer.add_norm(x, residual, norm)
     assert out.dtype == torch.float32
-    total = wanted + residual.double()
-    assert relative_error(out, layer_norm_oracle(total, norm.weight, norm.bias, norm.eps)) <= 1.5 * _BOUNDS[precision]
+    oracle = layer_norm_oracle(wanted + residual.double(), norm.weight, norm.bias, norm.eps)
+    assert relative_error(out, oracle) <= REDUCED_TOLERANCES[precision].dense
     assert torch.equal(residual, kept)
 
 
@@ -67,7 +63,8 @@ def test_the_stream_is_not_rounded(precision):
     layer = select_cpu_linear(torch.float32, precision)([torch.zeros(64, 32)], [torch.zeros(64)])
     residual, norm = randn(5, 64), Norm(torch.ones(64), torch.zeros(64), 1e-12)
     found = layer.add_norm(randn(5, 32), residual, norm)
-    assert relative_error(found, layer_norm_oracle(residual.double(), norm.weight, norm.bias, norm.eps)) < 5e-7
+    wanted = layer_norm_oracle(residual.double(), norm.weight, norm.bias, norm.eps)
+    assert relative_error(found, wanted) <= TOLERANCES[torch.float32].op
 
 
 @pytest.mark.parametrize("precision", REDUCED)
