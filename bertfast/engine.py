@@ -25,7 +25,8 @@ from bertfast.options import Options, Reads
 from bertfast.padding import Layout
 from bertfast.plan import plan_call, stock_forward
 from bertfast.precision import resolve
-from bertfast.prepared import Prepared, check_not_released, prepare, release, say_what_is_missing
+from bertfast.prepared import Prepared, prepare, say_what_is_missing
+from bertfast.released import check_not_released, release
 from bertfast.reporting import FAST, STOCK, Call, count, logger
 from bertfast.weights import EncoderWeights
 

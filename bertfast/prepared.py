@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass
 
 import torch
 from torch import nn
 
 from bertfast import guard
-from bertfast.errors import PrecisionError, ReleasedWeightsError
+from bertfast.errors import PrecisionError
 from bertfast.families import Refused
 from bertfast.families import bert as family
 from bertfast.graphs import GraphLimits
@@ -18,9 +17,6 @@ from bertfast.reporting import logger
 from bertfast.runner import LayerRunner
 from bertfast.staleness import Copied
 from bertfast.weights import EncoderWeights, build_weights, copied_roles
-
-# A mark that copies and pickles of a model carry.
-_RELEASED = "_bertfast_released"
 
 
 @dataclass(frozen=True)
@@ -65,39 +61,3 @@ def say_what_is_missing(model: nn.Module, asked: str | None, used: str | None) -
     lacks = missing(asked) if asked in ("bfloat16", "int8") and used is None else None
     if lacks is not None and next(model.parameters()).dtype == torch.float32:
         logger.warning("bertfast: %s computes in float32, not in %s: %s", type(model).__name__, asked, lacks)
-
-
-def check_not_released(model: nn.Module, purpose: str = "be prepared anew") -> None:
-    """Raise ReleasedWeightsError if `release` has taken the weights of ``model``; all but fast calls need them."""
-    if _RELEASED in model.__dict__:
-        raise ReleasedWeightsError(
-            f"{type(model).__name__} would {purpose}, and keep_original=False has given up the weights; load the model "
-            "again, without it where this is needed"
-        )
-
-
-def release(model: nn.Module, prepared: Prepared) -> Prepared:
-    """Give up the weights that ``prepared`` holds copies of: their memory is free, their values are NaN.
-
-    The parameters stay, with their names, shapes and dtype, and require gradients no longer. ``state_dict``,
-    ``load_state_dict`` and what uses them raise ReleasedWeightsError.
-    """
-    names = family.parameter_names(prepared.weights.spec)
-    with torch.inference_mode(False), torch.no_grad():
-        for parameter in prepared.snapshot.parameters.values():
-            parameter.requires_grad_(False)
-        for role in copied_roles(prepared.weights.spec):
-            parameter = prepared.snapshot.parameters[names[role]]
-            parameter.data = parameter.new_full((1,) * parameter.dim(), float("nan")).expand(parameter.shape)
-    model.__dict__[_RELEASED] = True
-    model.register_state_dict_pre_hook(_refuse_state_dict)
-    model.register_load_state_dict_pre_hook(_refuse_loading)
-    return replace(prepared, snapshot=prepared.snapshot.renewed(model), copied=None)
-
-
-def _refuse_state_dict(model: nn.Module, prefix: str, keep_vars: bool) -> None:
-    check_not_released(model, "give its state dict")
-
-
-def _refuse_loading(model: nn.Module, *arguments: Any) -> None:
-    check_not_released(model, "load a state dict")

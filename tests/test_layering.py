@@ -28,7 +28,7 @@ _LAYERS = (
     ("models.bert", "models.tokenizers", "models.__init__"),
     ("models.batch_methods", "models.forwards", "models.watchers", "engine"),
     ("forward",),
-    ("plan",),
+    ("plan", "released"),
     ("prepared",),
     ("autograd", "padding", "runner"),
     ("deferred", "guard"),

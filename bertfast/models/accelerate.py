@@ -15,7 +15,7 @@ from bertfast.models.bert import ACCELERATED
 from bertfast.models.encoders import is_encoder, root_of
 from bertfast.models.scopes import Part
 from bertfast.options import Options
-from bertfast.prepared import check_not_released
+from bertfast.released import check_not_released
 
 T = TypeVar("T")
 

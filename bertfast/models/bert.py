@@ -22,7 +22,7 @@ from bertfast.engine import Engine
 from bertfast.hooks import is_watched
 from bertfast.models.forwards import ClassForward
 from bertfast.options import Options, Reads
-from bertfast.prepared import check_not_released
+from bertfast.released import check_not_released
 
 #: An encoder and what its caller reads of it, while such a caller is running.
 _reading: ContextVar[tuple[nn.Module | None, Reads]] = ContextVar("bertfast_reading", default=(None, Reads.EVERYTHING))

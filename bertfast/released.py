@@ -1,0 +1,53 @@
+"""Models without their original weights: what was copied in a reduced precision is all that is left of them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import nn
+
+from bertfast.errors import ReleasedWeightsError
+from bertfast.families import bert as family
+from bertfast.prepared import Prepared
+from bertfast.weights import copied_roles
+
+# A mark that copies and pickles of a model carry.
+_RELEASED = "_bertfast_released"
+
+
+def check_not_released(model: nn.Module, purpose: str = "be prepared anew") -> None:
+    """Raise ReleasedWeightsError if `release` has taken the weights of ``model``; all but fast calls need them."""
+    if _RELEASED in model.__dict__:
+        raise ReleasedWeightsError(
+            f"{type(model).__name__} would {purpose}, and keep_original=False has given up the weights; load the model "
+            "again, without it where this is needed"
+        )
+
+
+def release(model: nn.Module, prepared: Prepared) -> Prepared:
+    """Give up the weights that ``prepared`` holds copies of: their memory is free, their values are NaN.
+
+    The parameters stay, with their names, shapes and dtype, and require gradients no longer. ``state_dict``,
+    ``load_state_dict`` and what uses them raise ReleasedWeightsError.
+    """
+    names = family.parameter_names(prepared.weights.spec)
+    with torch.inference_mode(False), torch.no_grad():
+        for parameter in prepared.snapshot.parameters.values():
+            parameter.requires_grad_(False)
+        for role in copied_roles(prepared.weights.spec):
+            parameter = prepared.snapshot.parameters[names[role]]
+            parameter.data = parameter.new_full((1,) * parameter.dim(), float("nan")).expand(parameter.shape)
+    model.__dict__[_RELEASED] = True
+    model.register_state_dict_pre_hook(_refuse_state_dict)
+    model.register_load_state_dict_pre_hook(_refuse_loading)
+    return replace(prepared, snapshot=prepared.snapshot.renewed(model), copied=None)
+
+
+def _refuse_state_dict(model: nn.Module, prefix: str, keep_vars: bool) -> None:
+    check_not_released(model, "give its state dict")
+
+
+def _refuse_loading(model: nn.Module, *arguments: Any) -> None:
+    check_not_released(model, "load a state dict")
