@@ -145,6 +145,13 @@ def test_every_public_name_is_there():
     assert set(bertfast.__all__) <= set(dir(bertfast))
 
 
+def test_every_error_is_public():
+    tree = ast.parse(_MODULES["errors"].read_text())
+    names = {node.name for node in tree.body if isinstance(node, ast.ClassDef)}
+    assert names <= set(bertfast.__all__)
+    assert all(getattr(bertfast, name) is getattr(bertfast.errors, name) for name in names)
+
+
 _SIDE_EFFECTS = """
 import logging, os, sys, warnings, torch, transformers
 from transformers.models.auto import modeling_auto, tokenization_auto
