@@ -45,7 +45,7 @@ class Candidate:
 _ONNX = ("onnx", "onnxruntime")
 
 CANDIDATES = {
-    OURS: Candidate(ours.load, PRECISIONS),
+    OURS: Candidate(ours.load, PRECISIONS, unable=ours.why_not),
     REFERENCE: Candidate(stock.load, ("float32", "bfloat16")),
     "compiled": Candidate(stock.load_compiled, ("float32", "bfloat16"), unable=stock.why_not_compiled),
     "compiled-static": Candidate(stock.load_compiled_static, ("float32", "bfloat16"), unable=stock.why_not_compiled),

@@ -65,5 +65,12 @@ def test_a_head_behind_the_encoder_gives_what_the_model_gives():
         assert torch.equal(model.head(out.last_hidden_state, out.pooler_output, mask), model(ids, mask))
 
 
+def test_ours_is_left_out_of_a_precision_that_the_cpu_has_no_instructions_for(monkeypatch):
+    """It would compute in float32, and be recorded under another name."""
+    monkeypatch.setattr("cpu.peers.ours.missing", lambda precision: f"no {precision} here")
+    assert chosen([OURS], "int8") == ([], {OURS: "no int8 here"})
+    assert chosen([OURS], "float32") == ([OURS], {})
+
+
 def test_ours_is_a_candidate_in_every_precision():
     assert CANDIDATES[OURS].precisions == PRECISIONS
