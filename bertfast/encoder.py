@@ -1,4 +1,4 @@
-"""The encoder: embeddings and post-LN layers over packed tokens. No padding, no masks, no devices."""
+"""The encoder: embeddings and post-LN layers over packed tokens. No masks, no devices."""
 
 from __future__ import annotations
 
@@ -116,12 +116,13 @@ def run_layer_on_first(
     Keys and values are those of all rows; everything else is computed for one row per sequence.
     """
     spec = weights.spec
-    first = gather_first(x, sequences.first_rows)
-    query = weights.first_token.query(first).view(-1, spec.num_heads, spec.head_size)
+    first = _filled_up(weights, gather_first(x, sequences.first_rows))
+    query = weights.first_token.query(first)[: len(sequences)].view(-1, spec.num_heads, spec.head_size)
     key_value = weights.first_token.key_value(x).view(-1, 2, spec.num_heads, spec.head_size)
     context = first_token_attention(query, key_value, sequences.cu_seqlens, sequences.key_lengths, spec.scale)
-    first = layer.attention_output.add_norm(context.view(-1, spec.hidden_size), first, layer.attention_norm)
-    return feed_forward(weights, layer, first, scratch)
+    context = _filled_up(weights, context.view(-1, spec.hidden_size))
+    first = layer.attention_output.add_norm(context, first, layer.attention_norm)
+    return feed_forward(weights, layer, first, scratch)[: len(sequences)]
 
 
 def feed_forward(weights: EncoderWeights, layer: LayerWeights, x: Tensor, scratch: Scratch) -> Tensor:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from bertfast import compat, guard
 from bertfast.arguments import argument_reason
 from bertfast.autograd import differentiable
+from bertfast.backends import resolve_precision
 from bertfast.deferred import DeferredChecks
 from bertfast.errors import FallbackError, UnsupportedModelError
 from bertfast.families import Refused
@@ -24,8 +25,7 @@ from bertfast.graphs import Bucket, GraphCache
 from bertfast.options import Options, Reads
 from bertfast.padding import Layout
 from bertfast.plan import plan_call, stock_forward
-from bertfast.precision import resolve
-from bertfast.prepared import Prepared, prepare, say_what_is_missing
+from bertfast.prepared import Prepared, prepare
 from bertfast.released import check_not_released, release
 from bertfast.reporting import FAST, STOCK, Call, count, logger
 from bertfast.weights import EncoderWeights
@@ -89,9 +89,8 @@ class Engine:
     def check_options(model: nn.Module, options: Options) -> None:
         """Raise what `attach` would: ReleasedWeightsError, PrecisionError, UnsupportedModelError."""
         check_not_released(model)
-        word = next(model.parameters())
-        reduced = resolve(options.precision, word.dtype, word.device)
-        if reduced is not None and not options.keep_original:
+        choice = resolve_precision(options.precision, next(model.parameters()))
+        if choice.reduced is not None and not options.keep_original:
             try:
                 guard.inspect_model(model)
             except Refused as refusal:
@@ -269,7 +268,13 @@ class Engine:
             self._prepared = prepare(model, self.options.precision)
             if not self._said_precision:
                 self._said_precision = True
-                say_what_is_missing(model, self.options.precision, self._prepared.weights.precision)
+                if self._prepared.lacks is not None:
+                    logger.warning(
+                        "bertfast: %s computes in float32, not in %s: %s",
+                        type(model).__name__,
+                        self.options.precision,
+                        self._prepared.lacks,
+                    )
             return self._prepared
 
     def _say_padding(self, layout: Layout) -> None:

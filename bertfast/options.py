@@ -25,7 +25,7 @@ class Options:
 
     pad_outputs: ``"auto"`` drops padding where it cannot be seen and computes it elsewhere, ``"exact"`` never drops,
     ``"zero"`` always drops and returns zeros there. on_fallback: what to do when stock transformers must run.
-    cuda_graphs: replay captured launches of small batches on a GPU. precision: see `bertfast.precision.resolve`.
+    cuda_graphs: replay captured launches of small batches on a GPU. precision: one of `bertfast.precision.PRECISIONS`.
     keep_original: whether weights that were copied in another precision stay in memory. Raises ValueError for any other
     value.
     """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import cache
 
 import torch
@@ -19,24 +20,30 @@ def check_name(asked: object) -> None:
         raise ValueError(f"precision={asked!r}: expected one of {names}")
 
 
-def resolve(asked: str | None, dtype: torch.dtype, device: torch.device) -> str | None:
-    """The reduced precision to multiply in, ``"bfloat16"`` or ``"int8"``; None for the dtype of the weights.
+@dataclass(frozen=True)
+class Choice:
+    """What a device makes of a precision that was asked for.
 
-    None too where this CPU has no instructions for what was asked, and for ``"auto"`` where nothing reduced would be
-    faster. Raises PrecisionError for weights that it cannot be made from.
+    reduced: ``"bfloat16"`` or ``"int8"``, or None to multiply in the dtype of the weights. lacks: why it is None though
+    one of them was asked for.
     """
-    if asked is None or (asked == "auto" and not _can_reduce(dtype, device)):
-        return None
-    if asked == str(dtype).removeprefix("torch."):
-        return None
-    if not _can_reduce(dtype, device):
+
+    reduced: str | None = None
+    lacks: str | None = None
+
+
+def is_own(asked: str | None, dtype: torch.dtype) -> bool:
+    """Whether what is asked for is the dtype of the weights."""
+    return asked is None or asked == str(dtype).removeprefix("torch.")
+
+
+def check_float32(asked: str, dtype: torch.dtype) -> None:
+    """Raise PrecisionError unless the weights are float32, of which every precision is made."""
+    if dtype != torch.float32:
         raise PrecisionError(
-            f"precision={asked!r}: weights of {dtype} on {device}; it is made from float32 weights on a CPU. "
-            f"{_advice(asked, device)}"
+            f"precision={asked!r}: the weights are {dtype}, expected torch.float32; convert the model first: "
+            "model.float()"
         )
-    if asked == "auto":
-        return "bfloat16" if missing("bfloat16") is None else None
-    return asked if missing(asked) is None else None
 
 
 @cache
@@ -50,13 +57,3 @@ def missing(precision: str) -> str | None:
         return None if fast else "this CPU has neither AMX-BF16 nor AVX512-BF16"
     fast = has.get("amx_int8") or has.get("avx512_vnni") or has.get("avx_vnni")
     return None if fast else "this CPU has neither AMX-INT8 nor VNNI"
-
-
-def _can_reduce(dtype: torch.dtype, device: torch.device) -> bool:
-    return dtype == torch.float32 and device.type == "cpu"
-
-
-def _advice(asked: str, device: torch.device) -> str:
-    if device.type != "cpu":
-        return "There, choose the dtype of the model: model.to(torch.bfloat16)" if asked != "int8" else "Use bfloat16"
-    return "Convert the model first: model.float()"

@@ -8,12 +8,11 @@ import torch
 from torch import nn
 
 from bertfast import guard
+from bertfast.backends import resolve_precision
 from bertfast.errors import PrecisionError
 from bertfast.families import Refused
 from bertfast.families import bert as family
 from bertfast.graphs import GraphLimits
-from bertfast.precision import missing, resolve
-from bertfast.reporting import logger
 from bertfast.runner import LayerRunner
 from bertfast.staleness import Copied
 from bertfast.weights import EncoderWeights, build_weights, copied_roles
@@ -23,13 +22,15 @@ from bertfast.weights import EncoderWeights, build_weights, copied_roles
 class Prepared:
     """snapshot: what the model consisted of. runner: of small batches, None where launches cost nothing.
 
-    copied: the weights that were copied, None if all are read in place or if the originals were given up.
+    copied: the weights that were copied, None if all are read in place or if the originals were given up. lacks: why
+    they are not multiplied as was asked.
     """
 
     snapshot: guard.Snapshot
     weights: EncoderWeights
     runner: LayerRunner | None
     copied: Copied | None = None
+    lacks: str | None = None
 
     def holds(self) -> bool:
         """Whether the model is still what was prepared."""
@@ -45,19 +46,12 @@ def prepare(model: nn.Module, precision: str | None = None) -> Prepared:
         parameters = {role: snapshot.parameters[name] for role, name in names.items()}
         word = parameters["embeddings.word"]
         try:
-            reduced = resolve(precision, word.dtype, word.device)
+            choice = resolve_precision(precision, word)
         except PrecisionError as error:
             raise Refused(str(error)) from error
         # Taken first: a change while they are copied is noticed by the next call.
-        copied = None if reduced is None else Copied(parameters[role] for role in copied_roles(spec))
-        weights = build_weights(spec, parameters, reduced)
+        copied = None if choice.reduced is None else Copied(parameters[role] for role in copied_roles(spec))
+        weights = build_weights(spec, parameters, choice.reduced)
     pool = weights.backend.make_graph_pool()
     runner = None if pool is None else LayerRunner(weights, pool, GraphLimits())
-    return Prepared(snapshot, weights, runner, copied)
-
-
-def say_what_is_missing(model: nn.Module, asked: str | None, used: str | None) -> None:
-    """Warn of a precision that was asked for and is not used, because this machine is not fast in it."""
-    lacks = missing(asked) if asked in ("bfloat16", "int8") and used is None else None
-    if lacks is not None and next(model.parameters()).dtype == torch.float32:
-        logger.warning("bertfast: %s computes in float32, not in %s: %s", type(model).__name__, asked, lacks)
+    return Prepared(snapshot, weights, runner, copied, choice.lacks)

@@ -59,6 +59,10 @@ class LayerWeights:
     output: Linear
     output_norm: Norm
 
+    def dense(self) -> tuple[Linear, ...]:
+        """The dense layers."""
+        return self.qkv, self.attention_output, self.intermediate, self.output
+
 
 @dataclass(frozen=True)
 class FirstTokenWeights:
@@ -70,7 +74,10 @@ class FirstTokenWeights:
 
 @dataclass(frozen=True)
 class EncoderWeights:
-    """Everything the encoder multiplies with, in the dtype and on the device of the model."""
+    """Everything the encoder multiplies with, on the device of the model.
+
+    precision: of the copies that the dense layers multiply with, or None if they read the model's own weights.
+    """
 
     spec: EncoderSpec
     embeddings: EmbeddingWeights
@@ -88,9 +95,8 @@ class EncoderWeights:
     @property
     def copy_bytes(self) -> int:
         """Memory of these copies."""
-        first = self.first_token
-        dense = [linear for layer in self.layers for linear in vars(layer).values() if not isinstance(linear, Norm)]
-        return sum(linear.num_bytes for linear in (*dense, first.query, first.key_value))
+        dense = [linear for layer in self.layers for linear in layer.dense()]
+        return sum(linear.num_bytes for linear in (*dense, self.first_token.query, self.first_token.key_value))
 
     @property
     def feed_forward_rows(self) -> int | None:
@@ -114,8 +120,8 @@ def build_weights(
     """Prepare a model's parameters, named by role (see `parameter_roles`).
 
     Parameters that are read in place stay where they are: others may hold their memory (a state dict, an optimizer's
-    flat buffer, a second model). precision: of `bertfast.precision.resolve`; the dense layers of one that is not None
-    are copies. Raises ValueError for a role that is missing or unknown, and for a device that nothing runs on.
+    flat buffer, a second model). precision: ``reduced`` of `bertfast.precision.Choice`; the dense layers of one that is
+    not None are copies. Raises ValueError for a role that is missing or unknown, and for a device that nothing runs on.
     """
     roles = parameter_roles(spec)
     missing, unknown = roles.keys() - parameters.keys(), parameters.keys() - roles.keys()
@@ -126,56 +132,55 @@ def build_weights(
     backend = find_backend(word.device)
     if backend is None:
         raise ValueError(f"weights: on {word.device}, expected cpu or cuda")
-    linear = backend.linear(word.dtype, precision)
-
-    def norm(prefix: str) -> Norm:
-        return Norm(tensors[f"{prefix}.weight"], tensors[f"{prefix}.bias"], spec.eps)
-
-    def dense(prefix: str, *names: str) -> Linear:
-        layers = [f"{prefix}.{name}" for name in names]
-        return linear([tensors[f"{layer}.weight"] for layer in layers], [tensors[f"{layer}.bias"] for layer in layers])
-
-    layers = tuple(
-        LayerWeights(
-            qkv=dense(prefix, "query", "key", "value"),
-            attention_output=dense(prefix, "attention_output"),
-            attention_norm=norm(f"{prefix}.attention_norm"),
-            intermediate=dense(prefix, "intermediate"),
-            output=dense(prefix, "output"),
-            output_norm=norm(f"{prefix}.output_norm"),
-        )
-        for prefix in (f"layers.{i}" for i in range(spec.num_layers))
-    )
+    parts = _Parts(tensors, backend.linear(word.dtype, precision), spec.eps)
     last = f"layers.{spec.num_layers - 1}"
     return EncoderWeights(
         spec=spec,
         embeddings=EmbeddingWeights(
-            word, tensors["embeddings.token_type"], tensors["embeddings.position"], norm("embeddings.norm")
+            word, tensors["embeddings.token_type"], tensors["embeddings.position"], parts.norm("embeddings.norm")
         ),
-        layers=layers,
-        first_token=FirstTokenWeights(query=dense(last, "query"), key_value=dense(last, "key", "value")),
+        layers=tuple(parts.layer(f"layers.{i}") for i in range(spec.num_layers)),
+        first_token=FirstTokenWeights(query=parts.dense(last, "query"), key_value=parts.dense(last, "key", "value")),
         backend=backend,
-        linear=linear,
+        linear=parts.linear,
         precision=precision,
     )
 
 
+@dataclass(frozen=True)
+class _Parts:
+    """Makes the parts of an encoder from its parameters by role."""
+
+    tensors: Mapping[str, Tensor]
+    linear: type[Linear]
+    eps: float
+
+    def layer(self, prefix: str) -> LayerWeights:
+        return LayerWeights(
+            qkv=self.dense(prefix, "query", "key", "value"),
+            attention_output=self.dense(prefix, "attention_output"),
+            attention_norm=self.norm(f"{prefix}.attention_norm"),
+            intermediate=self.dense(prefix, "intermediate"),
+            output=self.dense(prefix, "output"),
+            output_norm=self.norm(f"{prefix}.output_norm"),
+        )
+
+    def norm(self, prefix: str) -> Norm:
+        return Norm(self.tensors[f"{prefix}.weight"], self.tensors[f"{prefix}.bias"], self.eps)
+
+    def dense(self, prefix: str, *names: str) -> Linear:
+        weights, biases = ([self.tensors[f"{prefix}.{name}.{part}"] for name in names] for part in ("weight", "bias"))
+        return self.linear(weights, biases)
+
+
 def copied_roles(spec: EncoderSpec) -> list[str]:
     """The roles of the dense layers, whose weights a backend may copy."""
-    kept = ("embeddings.", "_norm.")
-    return [role for role in parameter_roles(spec) if not any(part in role for part in kept)]
+    return [f"layers.{i}.{role}" for i in range(spec.num_layers) for role in _dense_roles(spec)]
 
 
-def parameter_roles(spec: EncoderSpec) -> dict[str, tuple[int, ...]]:
-    """Every parameter the encoder needs, by role, with the shape it must have."""
+def _dense_roles(spec: EncoderSpec) -> dict[str, tuple[int, ...]]:
+    """The parameters of a layer's dense layers, with their shapes."""
     h, i = spec.hidden_size, spec.inner_size
-    roles: dict[str, tuple[int, ...]] = {
-        "embeddings.word": (spec.vocab_size, h),
-        "embeddings.token_type": (spec.num_token_types, h),
-        "embeddings.position": (spec.max_positions, h),
-        "embeddings.norm.weight": (h,),
-        "embeddings.norm.bias": (h,),
-    }
     matrices = {
         "query": (h, h),
         "key": (h, h),
@@ -184,11 +189,20 @@ def parameter_roles(spec: EncoderSpec) -> dict[str, tuple[int, ...]]:
         "intermediate": (i, h),
         "output": (h, i),
     }
-    for layer in range(spec.num_layers):
-        for name, shape in matrices.items():
-            roles[f"layers.{layer}.{name}.weight"] = shape
-            roles[f"layers.{layer}.{name}.bias"] = shape[:1]
-        for name in ("attention_norm", "output_norm"):
-            roles[f"layers.{layer}.{name}.weight"] = (h,)
-            roles[f"layers.{layer}.{name}.bias"] = (h,)
-    return roles
+    weights = {f"{name}.weight": shape for name, shape in matrices.items()}
+    return {**weights, **{f"{name}.bias": shape[:1] for name, shape in matrices.items()}}
+
+
+def parameter_roles(spec: EncoderSpec) -> dict[str, tuple[int, ...]]:
+    """Every parameter the encoder needs, by role, with the shape it must have."""
+    h = spec.hidden_size
+    layer: dict[str, tuple[int, ...]] = _dense_roles(spec)
+    layer.update({f"{name}.{part}": (h,) for name in ("attention_norm", "output_norm") for part in ("weight", "bias")})
+    return {
+        "embeddings.word": (spec.vocab_size, h),
+        "embeddings.token_type": (spec.num_token_types, h),
+        "embeddings.position": (spec.max_positions, h),
+        "embeddings.norm.weight": (h,),
+        "embeddings.norm.bias": (h,),
+        **{f"layers.{i}.{role}": shape for i in range(spec.num_layers) for role, shape in layer.items()},
+    }

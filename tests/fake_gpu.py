@@ -12,10 +12,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from bertfast import guard, weights
+from bertfast import backends, guard, weights
+from bertfast.backends import CudaBackend
 from bertfast.linear import Linear, PortableLinear
 from bertfast.ops import varlen_attention
 from bertfast.packing import Sequences
+from bertfast.precision import Choice
 
 
 @dataclass
@@ -82,6 +84,9 @@ class FakeGpu:
     packs_on_device: bool = True
     ops: str = "emulated"
 
+    def resolve(self, asked: str | None, dtype: torch.dtype) -> Choice:
+        return CudaBackend(torch.device("cuda")).resolve(asked, dtype)
+
     def linear(self, dtype: torch.dtype, precision: str | None = None) -> type[Linear]:
         return PortableLinear
 
@@ -127,6 +132,6 @@ class FakeGpu:
 
     def serve(self, monkeypatch: pytest.MonkeyPatch) -> FakeGpu:
         """Models that are prepared from now on, until the test ends, run on it."""
-        for module in (guard, weights):
+        for module in (backends, guard, weights):
             monkeypatch.setattr(module, "find_backend", lambda device: self)
         return self

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import torch
+from torch import Tensor
 
 from bertfast.backends.backend import Backend, CapturedGraph, GraphPool
 from bertfast.backends.cpu import CpuBackend
 from bertfast.backends.cuda import CudaBackend
+from bertfast.precision import Choice
 
-__all__ = ["Backend", "CapturedGraph", "CpuBackend", "CudaBackend", "GraphPool", "find_backend"]
+__all__ = ["Backend", "CapturedGraph", "CpuBackend", "CudaBackend", "GraphPool", "find_backend", "resolve_precision"]
+
+
+def resolve_precision(asked: str | None, weight: Tensor) -> Choice:
+    """In what weights like ``weight`` are multiplied where they are: see `Backend.resolve`."""
+    backend = find_backend(weight.device)
+    return Choice() if backend is None else backend.resolve(asked, weight.dtype)
 
 
 def find_backend(device: torch.device) -> Backend | None:

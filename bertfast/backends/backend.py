@@ -11,6 +11,7 @@ from torch import Tensor
 
 from bertfast.linear import Linear
 from bertfast.packing import Sequences
+from bertfast.precision import Choice
 
 
 class CapturedGraph(Protocol):
@@ -44,8 +45,14 @@ class Backend(Protocol):
     #: Who computes bertfast's ops, for people.
     ops: str
 
+    def resolve(self, asked: str | None, dtype: torch.dtype) -> Choice:
+        """In what to multiply weights of this dtype. asked: one of `bertfast.precision.PRECISIONS`.
+
+        Raises PrecisionError if it cannot be made from them here.
+        """
+
     def linear(self, dtype: torch.dtype, precision: str | None = None) -> type[Linear]:
-        """Who multiplies matrices of this dtype. precision: in what instead; see `bertfast.precision.resolve`."""
+        """Who multiplies matrices of this dtype. precision: ``reduced`` of `resolve`."""
 
     def attention(self, qkv: Tensor, sequences: Sequences, scale: float) -> Tensor:
         """Of each sequence over its own keys: see `bertfast.ops.varlen_attention`. qkv: [T, 3, N, D] -> [T, N, D]."""

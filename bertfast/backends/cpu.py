@@ -12,6 +12,7 @@ from bertfast.linear import Linear, padded_rows, select_cpu_linear
 from bertfast.ops import varlen_attention
 from bertfast.ops.varlen_attention import attend_runs
 from bertfast.packing import Sequences
+from bertfast.precision import Choice, check_float32, is_own, missing
 
 # 1024 rows of [rows, I] float32 are 12 MB in BERT-base: what a core's share of the last cache holds. With int8 the
 # passes between the products count for more, and 128 rows stay in the core's own cache.
@@ -23,6 +24,16 @@ class CpuBackend:
 
     packs_on_device = False
     ops = "PyTorch (reference)"
+
+    def resolve(self, asked: str | None, dtype: torch.dtype) -> Choice:
+        if asked is None or is_own(asked, dtype) or (asked == "auto" and dtype != torch.float32):
+            return Choice()
+        check_float32(asked, dtype)
+        wanted = "bfloat16" if asked == "auto" else asked
+        lacks = missing(wanted)
+        if lacks is None:
+            return Choice(wanted)
+        return Choice() if asked == "auto" else Choice(lacks=lacks)
 
     def linear(self, dtype: torch.dtype, precision: str | None = None) -> type[Linear]:
         """Raises ValueError for a bad ``BERTFAST_CPU_LINEAR``."""

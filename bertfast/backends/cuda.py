@@ -12,9 +12,11 @@ import torch
 from torch import Tensor
 
 from bertfast import extension
+from bertfast.errors import PrecisionError
 from bertfast.linear import Linear, PortableLinear
 from bertfast.ops import varlen_attention
 from bertfast.packing import Sequences
+from bertfast.precision import Choice, check_float32, is_own
 
 # Of the kernels: csrc/kernels/limits.h.
 MAX_HEAD_SIZE = 256
@@ -35,6 +37,16 @@ class CudaBackend:
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
+
+    def resolve(self, asked: str | None, dtype: torch.dtype) -> Choice:
+        if asked is None or asked == "auto" or is_own(asked, dtype):
+            return Choice()
+        if asked == "float32":
+            check_float32(asked, dtype)
+        raise PrecisionError(
+            f"precision={asked!r}: the weights are on {self._device}, expected cpu; on a GPU the dtype of the model "
+            "decides: model.to(torch.bfloat16)"
+        )
 
     def linear(self, dtype: torch.dtype, precision: str | None = None) -> type[Linear]:
         return PortableLinear

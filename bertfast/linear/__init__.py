@@ -4,9 +4,11 @@ The backend of a device chooses who does, once, when the weights are prepared.
 """
 
 from bertfast.linear.bfloat16 import BFloat16Linear
-from bertfast.linear.in_place import BlasLinear, FusedLinear, MixedLinear, OneDnnLinear
+from bertfast.linear.blas import BlasLinear
 from bertfast.linear.int8 import Int8Linear
 from bertfast.linear.interface import Linear, Norm
+from bertfast.linear.mixed import MixedLinear
+from bertfast.linear.onednn import FusedLinear, OneDnnLinear
 from bertfast.linear.portable import PortableLinear
 from bertfast.linear.rows import filled_up, padded_rows
 from bertfast.linear.select import select_cpu_linear

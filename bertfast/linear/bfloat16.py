@@ -8,9 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from bertfast.linear.in_place import POST_OPS
+from bertfast.linear.activation import POST_OPS
 from bertfast.linear.interface import Norm
-from bertfast.linear.rows import filled_up, padded_rows
 
 
 class BFloat16Linear:
@@ -40,8 +39,7 @@ class BFloat16Linear:
         return F.layer_norm(total, norm.weight.shape, norm.weight, norm.bias, norm.eps)
 
     def _multiply(self, x: Tensor, post_op: str, algorithm: str) -> Tensor:
-        rows = x.shape[0]
-        padded = padded_rows(rows)
-        x = filled_up(x.to(torch.bfloat16), padded)
-        y: Tensor = torch.ops.mkldnn._linear_pointwise(x, self._weight, self._bias, post_op, [], algorithm)
-        return y if rows == padded else y[:rows]
+        y: Tensor = torch.ops.mkldnn._linear_pointwise(
+            x.to(torch.bfloat16), self._weight, self._bias, post_op, [], algorithm
+        )
+        return y

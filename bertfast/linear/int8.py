@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from bertfast.linear.activation import activate_
 from bertfast.linear.interface import Norm
-from bertfast.linear.rows import filled_up, padded_rows
 from bertfast.precision import missing
 
 _LARGEST = 127
@@ -34,18 +34,15 @@ class Int8Linear:
         # Attention computes in what it gets.
         self._dtype = torch.bfloat16 if missing("bfloat16") is None else torch.float32
         self._bias_reduced = self._bias.to(self._dtype)
-        self.num_bytes = weight.nbytes + self._scales.nbytes + self._no_shift.nbytes + self._bias.nbytes
+        kept = (weight, self._scales, self._no_shift, self._bias, self._bias_reduced)
+        self.num_bytes = sum(tensor.nbytes for tensor in kept)
 
     def __call__(self, x: Tensor, out: Tensor | None = None) -> Tensor:
         y, scales = self._multiply(x, self._dtype)
         return torch.addcmul(self._bias_reduced, y, scales.to(self._dtype), out=y)
 
     def activated(self, x: Tensor, activation: str, out: Tensor | None = None) -> Tensor:
-        y = self._float32(x)
-        if activation == "relu":
-            return y.relu_()
-        torch.ops.aten.gelu_(y, approximate={"erf": "none", "tanh": "tanh"}[activation])
-        return y
+        return activate_(self._float32(x), activation)
 
     def add_norm(self, x: Tensor, residual: Tensor, norm: Norm) -> Tensor:
         return F.layer_norm(self._float32(x).add_(residual), norm.weight.shape, norm.weight, norm.bias, norm.eps)
@@ -56,13 +53,11 @@ class Int8Linear:
 
     def _multiply(self, x: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
         """``x W^T`` without the scales of x's rows, and these: [T, M], [T, 1]."""
-        rows = x.shape[0]
-        padded = padded_rows(rows)
-        codes, scales = quantize_rows(filled_up(x, padded))
+        codes, scales = quantize_rows(x)
         y = torch.ops.onednn.qlinear_pointwise(
             codes, 1.0, 0, self._weight, self._scales, self._no_shift, None, 1.0, 0, dtype, "none", [], ""
         )
-        return (y, scales) if rows == padded else (y[:rows], scales[:rows])
+        return y, scales
 
 
 def quantize_rows(x: Tensor) -> tuple[Tensor, Tensor]:

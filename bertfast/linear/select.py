@@ -7,9 +7,11 @@ import os
 import torch
 
 from bertfast.linear.bfloat16 import BFloat16Linear
-from bertfast.linear.in_place import BlasLinear, MixedLinear, OneDnnLinear
+from bertfast.linear.blas import BlasLinear
 from bertfast.linear.int8 import Int8Linear
 from bertfast.linear.interface import Linear
+from bertfast.linear.mixed import MixedLinear
+from bertfast.linear.onednn import OneDnnLinear
 from bertfast.linear.portable import PortableLinear
 
 _CHOICES = ("auto", "blas", "onednn", "portable")

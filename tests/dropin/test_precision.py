@@ -74,7 +74,7 @@ def test_auto_is_what_the_machine_is_fast_at(make_pair, batch, monkeypatch):
     model(**batch)
     expected = "bfloat16" if precisions.missing("bfloat16") is None else "float32"
     assert bertfast.explain(model).matmul_precision == expected
-    monkeypatch.setattr(precisions, "missing", lambda name: "this CPU has no such thing")
+    monkeypatch.setattr("bertfast.backends.cpu.missing", lambda name: "this CPU has no such thing")
     bertfast.accelerate(model, precision="auto")
     model(**batch)
     assert bertfast.explain(model).matmul_precision == "float32"
@@ -82,8 +82,7 @@ def test_auto_is_what_the_machine_is_fast_at(make_pair, batch, monkeypatch):
 
 def test_what_the_cpu_lacks_is_said_and_float32_used(make_pair, batch, monkeypatch, caplog):
     pair = make_pair()
-    monkeypatch.setattr(precisions, "missing", lambda name: "this CPU has no such thing")
-    monkeypatch.setattr("bertfast.prepared.missing", lambda name: "this CPU has no such thing")
+    monkeypatch.setattr("bertfast.backends.cpu.missing", lambda name: "this CPU has no such thing")
     caplog.set_level(logging.WARNING, logger="bertfast")
     bertfast.accelerate(pair.fast, precision="int8", keep_original=False, pad_outputs="exact")
     pair.check(**batch)

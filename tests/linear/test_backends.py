@@ -136,7 +136,8 @@ _FP32, _BF16 = torch.float32, torch.bfloat16
         (256, 768, _FP32, FusedLinear),
         (272, 768, _FP32, BlasLinear),
         (32, 768, _BF16, OneDnnLinear),
-        (33, 768, _BF16, FusedLinear),
+        (64, 768, _BF16, OneDnnLinear),
+        (65, 768, _BF16, FusedLinear),
         (5000, 768, _BF16, FusedLinear),
         # Small weights stay in a cache.
         (32, 384, _FP32, BlasLinear),
