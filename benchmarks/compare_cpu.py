@@ -3,8 +3,9 @@
     python benchmarks/compare_cpu.py [--peers onnxruntime,openvino] [--rows ragged,1x32] [--precisions float32,int8]
                                      [--threads 1] [--rounds 7] [--model base] [--cache FOLDER] [--json FILE]
 
-BERT-base for sequence classification with seeded weights, the same in all; a peer that is not installed is said and
-left out (pip install '.[compare]' brings all). docs/benchmarking-cpu.md says how each is run. Rows:
+BERT-base for sequence classification with seeded weights, the same in all; a peer that is not installed is
+left out, and the output names it (pip install '.[compare]' brings all). docs/benchmarking-cpu.md says how each is run.
+Rows:
 
 padded-512         two short texts padded to 512
 ragged             16 texts of 15 to 105 tokens (log-normal), padded to the longest
@@ -14,19 +15,17 @@ ragged             16 texts of 15 to 105 tokens (log-normal), padded to the long
 from __future__ import annotations
 
 import argparse
-import json
-from pathlib import Path
-from typing import Any
 
 from cpu.accuracy import Outputs
 from cpu.candidates import CANDIDATES, OURS, PRECISIONS, chosen, versions
 from cpu.features import cpu_features
 from cpu.measure import Result, measure, reference
 from cpu.models import SIZES
-from cpu.options import at_least, folder_for, names_of
+from cpu.options import add_common, at_least, folder_for, names_of
 from cpu.peers.setup import Setup
 from cpu.rows import rows
 from cpu.table import HEADER, lines, summary
+from report import write_json
 from timing import environment
 
 ROWS = {row.name: row for row in rows() if not row.raw_model}
@@ -37,12 +36,9 @@ def _arguments() -> argparse.Namespace:
     peers = [name for name in CANDIDATES if name != OURS]
     parser.add_argument("--peers", type=names_of(peers), default=peers, help=f"of {', '.join(peers)}; default: all")
     parser.add_argument("--rows", type=names_of(list(ROWS)), default=list(ROWS), help="default: all")
-    parser.add_argument("--precisions", type=names_of(PRECISIONS), default=list(PRECISIONS), help="default: all")
-    parser.add_argument("--threads", type=at_least(1), default=1)
     parser.add_argument("--rounds", type=at_least(2), default=7)
     parser.add_argument("--model", choices=list(SIZES), default="base", help="sizes; default: base, BERT-base's")
-    parser.add_argument("--cache", type=Path, help="keep exported models there; default: a temporary folder")
-    parser.add_argument("--json", type=Path)
+    add_common(parser, PRECISIONS)
     return parser.parse_args()
 
 
@@ -64,7 +60,7 @@ def main() -> None:
             # As far as it went: a whole run takes long.
             if arguments.json:
                 found = [result.as_json() for result in results]
-                _write(arguments.json, {"environment": env, **workload, "results": found})
+                write_json(arguments.json, {"environment": env, **workload, "results": found})
     print("\n".join(["", *summary(results)]))
 
 
@@ -90,11 +86,6 @@ def _float32(setup: Setup) -> Setup:
 def _with_failures(result: Result, known: dict[str, str]) -> list[str]:
     failed = [f"  without {name}: {reason}" for name, reason in result.left_out.items() if name not in known]
     return [*lines(result), *failed]
-
-
-def _write(path: Path, content: dict[str, Any]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(content, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -11,11 +11,9 @@ holds the weights.
 from __future__ import annotations
 
 import argparse
-import json
 import multiprocessing
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,9 +21,10 @@ import torch
 from cpu.candidates import CANDIDATES, PRECISIONS, REFERENCE, chosen, versions
 from cpu.features import cpu_features
 from cpu.models import MINILM
-from cpu.options import at_least, folder_for, names_of
+from cpu.options import add_common, at_least, folder_for, names_of
 from cpu.peers.setup import Setup
 from cpu.retrieval import Array, Quality, pairs, quality
+from report import write_json
 from texts import all_docstrings
 from timing import environment
 
@@ -66,11 +65,8 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--candidates", type=names_of(NAMES), default=NAMES, help=f"of {', '.join(NAMES)}; default: all"
     )
-    parser.add_argument("--precisions", type=names_of(PRECISIONS), default=list(PRECISIONS), help="default: all")
     parser.add_argument("--texts", type=at_least(11), default=400)
-    parser.add_argument("--threads", type=at_least(1), default=1)
-    parser.add_argument("--cache", type=Path, help="keep exported models there; default: a temporary folder")
-    parser.add_argument("--json", type=Path)
+    add_common(parser, PRECISIONS)
     return parser.parse_args()
 
 
@@ -97,9 +93,7 @@ def main() -> None:
                 results.append({"precision": precision, "candidate": name, **asdict(measured)})
                 print(_line(precision, name, measured), flush=True)
     if arguments.json:
-        arguments.json.parent.mkdir(parents=True, exist_ok=True)
-        content = {"environment": env, "texts": arguments.texts, "results": results}
-        arguments.json.write_text(json.dumps(content, indent=1) + "\n")
+        write_json(arguments.json, {"environment": env, "texts": arguments.texts, "results": results})
 
 
 def _line(precision: str, name: str, measured: Quality) -> str:

@@ -1,4 +1,4 @@
-"""Command-line parts that the scripts share: comma-separated names, counts, and the folder of exported files."""
+"""Command-line parts that the scripts share: their options, and the folder of exported files."""
 
 from __future__ import annotations
 
@@ -32,6 +32,14 @@ def at_least(least: int) -> Callable[[str], int]:
         return value
 
     return parse
+
+
+def add_common(parser: argparse.ArgumentParser, precisions: Sequence[str]) -> None:
+    """Add the options that every comparison has: precisions, threads, and where files go."""
+    parser.add_argument("--precisions", type=names_of(precisions), default=list(precisions), help="default: all")
+    parser.add_argument("--threads", type=at_least(1), default=1)
+    parser.add_argument("--cache", type=Path, help="keep exported models there; default: a temporary folder")
+    parser.add_argument("--json", type=Path, help="write the results there")
 
 
 @contextlib.contextmanager

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 import pytest
-from cpu.options import at_least, folder_for, names_of
+from cpu.options import add_common, at_least, folder_for, names_of
 
 
 @pytest.mark.parametrize(
@@ -34,3 +34,11 @@ def test_exported_files_go_to_a_folder_of_their_model_and_versions_or_away(tmp_p
         assert lost.is_dir()
     assert kept.is_dir()
     assert not lost.exists()
+
+
+def test_comparisons_have_the_same_options():
+    parser = argparse.ArgumentParser()
+    add_common(parser, ["float32", "int8"])
+    plain, given = parser.parse_args([]), parser.parse_args(["--precisions", "int8", "--threads", "2", "--json", "a/b"])
+    assert vars(plain) == {"precisions": ["float32", "int8"], "threads": 1, "cache": None, "json": None}
+    assert (given.precisions, given.threads, str(given.json)) == (["int8"], 2, "a/b")

@@ -14,8 +14,8 @@ from benchmarks.gpu import driver, measured, processes, tested
 from benchmarks.gpu.budget import Deadline, allot
 from benchmarks.gpu.environment import slug
 from benchmarks.gpu.outcome import Run, failed, passed, skipped
-from benchmarks.gpu.report import table, write_json
 from benchmarks.gpu.stages import STAGES, Stage, choose
+from benchmarks.report import table, write_json
 
 
 def test_stages_are_chosen_in_their_own_order():

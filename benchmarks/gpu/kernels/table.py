@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from benchmarks.gpu.report import table
 from benchmarks.gpu.timers import Spread
+from benchmarks.report import table
 
 
 @dataclass(frozen=True)
