@@ -50,7 +50,7 @@ class RunModel:
     def again(self) -> Any:
         """The outputs of the last batch with padding, if they lack it and somebody sees them by now; else None.
 
-        A model that was changed, too, since it ran cannot tell any more what it would have given.
+        None, too, if the model was changed since it ran: it would give something else now.
         """
         if self._shortened is None:
             return None
