@@ -26,8 +26,8 @@ from bertfast.options import Options, Reads
 from bertfast.padding import Layout
 from bertfast.plan import plan_call, stock_forward
 from bertfast.prepared import Prepared, prepare
-from bertfast.released import check_not_released, release
-from bertfast.reporting import FAST, STOCK, Call, count, logger
+from bertfast.released import check_not_released, is_released, release
+from bertfast.reporting import FAST, REFUSED, STOCK, Call, count, logger
 from bertfast.weights import EncoderWeights
 
 _ATTRIBUTE = "_bertfast_engine"
@@ -224,12 +224,13 @@ class Engine:
             self._deferred.run()
 
     def fall_back(self, model: nn.Module, reason: str) -> None:
-        """Count a call that stock transformers will run, and say so once per reason; raises if that was asked for."""
-        call = Call(STOCK, reason)
+        """Count a call that stock transformers will run, and say so once per reason; raises if it may not."""
+        refused = is_released(model) or self.options.on_fallback == "raise"
+        call = Call(REFUSED if refused else STOCK, reason)
         if PROBING.get():
             raise Probed(self, call)
-        check_not_released(model, f"run stock transformers ({reason})")
         new = self._record(call)
+        check_not_released(model, f"run stock transformers ({reason})")
         if self.options.on_fallback == "raise":
             raise FallbackError(
                 f"{type(model).__name__} would run stock transformers ({reason}), and on_fallback is 'raise'"

@@ -18,6 +18,7 @@ from bertfast.inputs import EncoderInputs, check_inputs
 from bertfast.options import Options, Reads
 from bertfast.padding import Layout, computed_mask, lay_out
 from bertfast.prepared import Prepared
+from bertfast.released import is_released
 
 
 @dataclass(frozen=True)
@@ -38,8 +39,11 @@ def plan_call(prepared: Prepared, model: Any, arguments: Mapping[str, Any], read
     Raises Refused with the reason if stock must run, and the errors of `check_inputs` and `lay_out` for bad input.
     """
     wants_states = bool(hidden_states_wanted(model, arguments))
-    if wants_states and torch.is_grad_enabled() and _is_trained(model, arguments):
-        raise Refused("output_hidden_states with gradients")
+    if torch.is_grad_enabled() and _requires_gradients(prepared, arguments):
+        if wants_states:
+            raise Refused("output_hidden_states with gradients")
+        if is_released(model):
+            raise Refused("gradients, which are those of the original weights")
     first_token_only = reads is Reads.FIRST_TOKEN and not wants_states and family.reads_first_token(model.pooler)
     weights = prepared.weights
     captured = weights.backend.is_capturing()
@@ -67,7 +71,9 @@ def stock_forward(
     return StockForward(model, stock, kept, plan.prepared.snapshot, plan.first_token_only, visible)
 
 
-def _is_trained(model: nn.Module, arguments: Mapping[str, Any]) -> bool:
-    """Whether anything that the outputs depend on requires gradients."""
+def _requires_gradients(prepared: Prepared, arguments: Mapping[str, Any]) -> bool:
+    """Whether anything that the encoder computes from requires gradients."""
     embeds = arguments.get("inputs_embeds")
-    return any(p.requires_grad for p in model.parameters()) or (isinstance(embeds, Tensor) and embeds.requires_grad)
+    return (isinstance(embeds, Tensor) and embeds.requires_grad) or any(
+        parameter.requires_grad for parameter in prepared.snapshot.parameters.values()
+    )

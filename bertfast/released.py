@@ -17,9 +17,14 @@ from bertfast.weights import copied_roles
 _RELEASED = "_bertfast_released"
 
 
+def is_released(model: nn.Module) -> bool:
+    """Whether `release` has taken the weights of ``model``."""
+    return _RELEASED in model.__dict__
+
+
 def check_not_released(model: nn.Module, purpose: str = "be prepared anew") -> None:
-    """Raise ReleasedWeightsError if `release` has taken the weights of ``model``; all but fast calls need them."""
-    if _RELEASED in model.__dict__:
+    """Raise ReleasedWeightsError if the weights of ``model`` are gone; all but fast calls need them."""
+    if is_released(model):
         raise ReleasedWeightsError(
             f"{type(model).__name__} would {purpose}, and keep_original=False has given up the weights; load the model "
             "again, without it where this is needed"

@@ -16,8 +16,10 @@ logger = logging.getLogger("bertfast")
 
 FAST = "fast"
 STOCK = "stock"
+#: The call raises, because stock would have to run and may not: ``on_fallback="raise"``, or its weights were given up.
+REFUSED = "refused"
 
-#: Calls since the process started: ``"fast"``, ``"stock"``, and ``"stock: <reason>"`` for each reason.
+#: Calls since the process started: ``"fast"``, ``"stock"``, ``"refused"``, and ``"stock: <reason>"`` for each reason.
 STATS: Counter[str] = Counter()
 # A signal handler may call a model in the middle of a call.
 _lock = threading.RLock()

@@ -51,6 +51,7 @@ def named_arguments(args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, 
 def _forward(self: nn.Module, stock: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """``BertModel.forward``, packed where it can be, else ``stock``."""
     if torch.compiler.is_compiling():
+        check_not_released(self, "be traced")
         return stock(self, *args, **kwargs)
     # Read once: an encoder that runs inside this one is another caller's.
     encoder, reads = _reading.get()

@@ -16,7 +16,7 @@ from tolerances import REDUCED_TOLERANCES, relative_error
 import bertfast
 from bertfast import precision as precisions
 from bertfast.errors import PrecisionError, ReleasedWeightsError, UnsupportedModelError
-from dropin.helpers import assert_differ
+from dropin.helpers import assert_differ, counted
 from dropin.test_staleness import EDITS, TARGETS
 
 
@@ -190,6 +190,47 @@ def test_what_needs_the_originals_is_refused(make_pair, batch, precision, all_fa
         use(pair.fast, batch)
     pair.fast.eval()
     _check(pair, batch, all_fast)
+
+
+@pytest.mark.parametrize("trained", ["inputs_embeds", "parameters"])
+def test_gradients_of_what_was_given_up_are_refused_by_the_forward(make_pair, batch, precision, trained):
+    """Where it can still be helped: a backward pass would give NaN."""
+    model = _released(make_pair, precision).fast
+    if trained == "parameters":
+        model.requires_grad_(True)
+    else:
+        ids = batch.pop("input_ids")
+        batch["inputs_embeds"] = model.embeddings.word_embeddings(ids).detach().requires_grad_(True)
+    with pytest.raises(ReleasedWeightsError, match="gradients"):
+        model(**batch)
+    with torch.no_grad():
+        assert not model(**batch).last_hidden_state.isnan().any()
+
+
+def test_a_head_on_what_was_given_up_can_be_trained(make_pair, batch, precision, all_fast):
+    model = make_pair("BertForSequenceClassification").fast
+    bertfast.accelerate(model, precision=precision, keep_original=False)
+    with all_fast(model):
+        model(**batch).logits.square().sum().backward()
+    weights = (model.classifier.weight, model.bert.pooler.dense.weight)
+    assert all(bool(weight.grad.isfinite().all()) and bool(weight.grad.any()) for weight in weights)
+
+
+def test_a_refused_call_is_counted_and_explained_as_such(make_pair, batch, precision):
+    model = _released(make_pair, precision).fast
+    model.train()
+    assert (bertfast.explain(model, **batch).path, bertfast.explain(model).path) == ("refused", "not called yet")
+    with counted() as calls, pytest.raises(ReleasedWeightsError):
+        model(**batch)
+    assert calls == {"refused": 1, "refused: training mode": 1}
+    report = bertfast.explain(model)
+    assert (report.path, report.reason, report.stock_calls) == ("refused", "training mode", 0)
+
+
+def test_a_compiled_model_does_not_compute_with_what_was_given_up(make_pair, batch, precision):
+    model = torch.compile(_released(make_pair, precision).fast, backend="eager")
+    with pytest.raises(ReleasedWeightsError, match="trac"):
+        model(**batch)
 
 
 def test_gradients_stop_at_what_was_given_up(make_pair, batch, precision):
