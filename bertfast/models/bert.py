@@ -19,6 +19,7 @@ from transformers.models.bert import modeling_bert as hf
 
 from bertfast import compat
 from bertfast.engine import Engine
+from bertfast.errors import UnsupportedModelError
 from bertfast.hooks import is_watched
 from bertfast.models.forwards import ClassForward
 from bertfast.options import Options, Reads
@@ -162,7 +163,13 @@ class _Loads:
         if options != Options():
             # With output_loading_info, the model and what was found.
             model = loaded[0] if isinstance(loaded, tuple) else loaded
-            for encoder in [m for m in model.modules() if type(m) is BertModel]:
+            encoders = [m for m in model.modules() if type(m) is BertModel]
+            if not encoders:
+                raise UnsupportedModelError(
+                    f"{cls.__name__} is a subclass of BertModel: it runs stock transformers and can have none of "
+                    "bertfast's options; load it without them"
+                )
+            for encoder in encoders:
                 Engine.check_options(encoder, options)
                 Engine.attach(encoder, options)
         return loaded

@@ -134,6 +134,28 @@ def test_from_pretrained(name, make_pair, batch, precision, tmp_path):
     assert bertfast.explain(model).matmul_precision == precision
 
 
+class _Subclass(bertfast.BertModel):
+    """Whatever it may override: its calls run stock."""
+
+
+class _SubclassOfAHead(bertfast.BertForSequenceClassification):
+    """Its encoder is bertfast's own."""
+
+
+def test_a_subclass_refuses_what_it_cannot_have(make_pair, tmp_path):
+    make_pair().stock.save_pretrained(tmp_path)
+    with pytest.raises(UnsupportedModelError, match="_Subclass"):
+        _Subclass.from_pretrained(tmp_path, precision="int8")
+    assert type(_Subclass.from_pretrained(tmp_path)) is _Subclass
+
+
+def test_a_subclass_of_a_head_has_a_precision(make_pair, batch, precision, tmp_path):
+    make_pair("BertForSequenceClassification").stock.save_pretrained(tmp_path)
+    model = _SubclassOfAHead.from_pretrained(tmp_path, precision=precision).eval()
+    model(**batch)
+    assert bertfast.explain(model).matmul_precision == precision
+
+
 def test_auto_classes_refuse_what_they_cannot_have(tmp_path):
     config = transformers.DistilBertConfig(vocab_size=50, dim=16, hidden_dim=16, n_heads=2, n_layers=1)
     transformers.DistilBertModel(config).save_pretrained(tmp_path)
