@@ -12,12 +12,32 @@ from bertfast.errors import PrecisionError
 #: What may be asked for; None leaves it to the dtype of the model.
 PRECISIONS = (None, "float32", "bfloat16", "int8", "auto")
 
+_OTHER_NAMES = {
+    "bf16": "bfloat16",
+    "fp32": "float32",
+    "float": "float32",
+    "qint8": "int8",
+    "fp16": "float16",
+    "half": "float16",
+    "fp64": "float64",
+    "double": "float64",
+}
+
 
 def check_name(asked: object) -> None:
     """Raise ValueError unless it is one of `PRECISIONS`."""
-    if asked not in PRECISIONS:
+    if not (asked is None or isinstance(asked, str)) or asked not in PRECISIONS:
         names = ", ".join(repr(name) for name in PRECISIONS)
-        raise ValueError(f"precision={asked!r}: expected one of {names}")
+        raise ValueError(f"precision={asked!r}: expected one of {names}{_hint(asked)}")
+
+
+def _hint(asked: object) -> str:
+    """What may have been meant, by a usual short name or a dtype."""
+    name = str(asked).removeprefix("torch.").lower()
+    name = _OTHER_NAMES.get(name, name)
+    if name in ("float16", "float64"):
+        return f"; for a model in {name}, convert it and leave precision out: model.to(torch.{name})"
+    return f"; did you mean {name!r}?" if name in PRECISIONS else ""
 
 
 @dataclass(frozen=True)
