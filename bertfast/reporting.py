@@ -80,13 +80,13 @@ class Report:
                 f"  tokens: {real} real, {self.computed_tokens} computed of {self.padded_tokens} padded "
                 f"({share:.0f} %)" + ("; last layer: first token only" if self.first_token_only else "")
             )
-        if self.linear_backend:
+        if self.dtype:
             reduced = self.matmul_precision not in (None, "float32")
             products = f" (matrix products in {self.matmul_precision})" if reduced else ""
             copies = (
                 f"copies of {self.weight_copy_bytes / 2**20:.1f} MiB" if self.weight_copy_bytes else "read in place"
             )
-            lines.append(f"  weights: {self.dtype}{products}, {copies}, linear layers by {self.linear_backend}")
+            lines.append(f"  weights: {self.dtype}{products}, {copies}")
         if self.ops:
             lines.append("  ops: " + ", ".join(f"{step} by {who}" for step, who in self.ops.items()))
         if self.cuda_graphs or self.buffer_bytes:

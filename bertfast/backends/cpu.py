@@ -23,7 +23,7 @@ class CpuBackend:
     """See `Backend`."""
 
     packs_on_device = False
-    ops = "PyTorch (reference)"
+    ops = "PyTorch"
 
     def resolve(self, asked: str | None, dtype: torch.dtype) -> Choice:
         if asked is None or is_own(asked, dtype) or (asked == "auto" and dtype != torch.float32):

@@ -25,10 +25,11 @@ def explain(model: Any, *args: Any, **kwargs: Any) -> Report:
     """Which path the last call of ``model`` took and why, token counts, who computed each op, memory.
 
     model: as for `accelerate`, or a bound method of such an object, as in ``explain(sentence_model.encode, texts)``.
-    With inputs, those that calling ``model`` takes (a pipeline: texts), tells which path that call would take. It runs
-    only as far as the first encoder's decision: tokenizer, hooks and whatever else comes before. For a model with
-    several encoders, the first is reported, or the first that such a call reaches, and the ``others`` beside it. Raises
-    UnsupportedModelError if there is none, and the errors of bad inputs.
+    With inputs, those that calling ``model`` takes (a pipeline: texts, and what its task needs beside them, such as
+    ``candidate_labels``), tells which path that call would take. It runs only as far as the first encoder's decision:
+    tokenizer, hooks and whatever else comes before. For a model with several encoders, the first is reported, or the
+    first that such a call reaches, and the ``others`` beside it. Raises UnsupportedModelError if none is accelerated,
+    and the errors of bad inputs.
     """
     root = root_of(model.__self__ if inspect.ismethod(model) else model)
     encoders = encoders_of(root)

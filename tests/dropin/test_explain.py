@@ -62,10 +62,10 @@ def test_who_computed_each_step(make_pair, batch, backend):
     assert bertfast.explain(pair.fast).ops == {}
     _run(pair.fast, batch)
     report = bertfast.explain(pair.fast)
-    reference = "PyTorch (reference)"
-    expected = {"embedding": reference, "linear": backend, "attention": reference}
-    assert report.ops == {**expected, "activation": "PyTorch", "norm": "PyTorch"}
-    assert f"attention by {reference}" in str(report)
+    others = dict.fromkeys(("embedding", "attention", "activation", "norm"), "PyTorch")
+    assert report.ops == {"linear": backend, **others}
+    assert "attention by PyTorch" in str(report)
+    assert str(report).count(backend) == 1
     pair.fast.train()
     _run(pair.fast, batch)
     assert bertfast.explain(pair.fast).ops == {}
