@@ -8,6 +8,7 @@ Needs matplotlib: pip install '.[compare]'. The same record gives the same bytes
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import json
 from pathlib import Path
 
@@ -20,6 +21,8 @@ def main() -> None:
     parser.add_argument("record", type=Path, help="what compare_cpu.py --json wrote")
     parser.add_argument("figure", type=Path, help="the SVG file to write")
     arguments = parser.parse_args()
+    if importlib.util.find_spec("matplotlib") is None:
+        parser.error("matplotlib not installed: pip install '.[compare]'")
     draw(json.loads(arguments.record.read_text()), arguments.figure)
 
 
