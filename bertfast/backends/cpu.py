@@ -16,7 +16,7 @@ from bertfast.precision import Choice, check_float32, is_own, missing
 
 # 1024 rows of [rows, I] float32 are 12 MB in BERT-base: what a core's share of the last cache holds. With int8 the
 # passes between the products count for more, and 128 rows stay in the core's own cache.
-_FEED_FORWARD_ROWS = {None: 1024, "bfloat16": 1024, "int8": 128}
+_FEED_FORWARD_ROWS = {None: 1024, "bfloat16": 512, "int8": 128}
 
 
 class CpuBackend:

@@ -14,6 +14,8 @@ from bertfast.precision import missing
 
 _LARGEST = 127
 _SMALLEST = 2.0**-120
+_ZERO = 128
+_ROUNDED_ZERO = torch.tensor(_ZERO + 0.5)
 
 
 class Int8Linear:
@@ -26,7 +28,8 @@ class Int8Linear:
     own_ops = False
 
     def __init__(self, weights: Sequence[Tensor], biases: Sequence[Tensor]) -> None:
-        weight, scales = quantize_rows(torch.cat(tuple(weights)))
+        codes, scales = quantize_rows(torch.cat(tuple(weights)))
+        weight = codes.to(torch.int16).sub_(_ZERO).to(torch.int8)
         self._weight = torch.ops.onednn.qlinear_prepack(weight, None)
         self._scales = scales.reshape(-1)
         self._no_shift = torch.zeros(len(weight), dtype=torch.int32)
@@ -55,17 +58,18 @@ class Int8Linear:
         """``x W^T`` without the scales of x's rows, and these: [T, M], [T, 1]."""
         codes, scales = quantize_rows(x)
         y = torch.ops.onednn.qlinear_pointwise(
-            codes, 1.0, 0, self._weight, self._scales, self._no_shift, None, 1.0, 0, dtype, "none", [], ""
+            codes, 1.0, _ZERO, self._weight, self._scales, self._no_shift, None, 1.0, 0, dtype, "none", [], ""
         )
         return y, scales
 
 
 def quantize_rows(x: Tensor) -> tuple[Tensor, Tensor]:
-    """x: [T, K] -> int8 [T, K] and float32 scales [T, 1], whose product is nearest to x.
+    """x: [T, K] -> codes, uint8 [T, K], and scales, float32 [T, 1]: ``(codes - 128) * scales`` is nearest to x.
 
     A row of zeros stays one; products of a row that holds infinity or NaN are infinite or NaN.
     """
     x = x.float()
     # No row is so small that its factor is infinite: zeros stay zeros.
     scales = x.abs().amax(1, keepdim=True).clamp_min_(_SMALLEST).mul_(1 / _LARGEST)
-    return torch.div(x, scales).round_().to(torch.int8), scales
+    # To shift and to cut off is to round, in one pass less.
+    return torch.addcmul(_ROUNDED_ZERO, x, scales.reciprocal()).to(torch.uint8), scales
