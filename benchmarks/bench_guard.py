@@ -16,6 +16,7 @@ import transformers
 from timing import environment
 
 import bertfast
+from bertfast import engines
 from bertfast.engine import Engine
 
 
@@ -39,7 +40,7 @@ def main() -> None:
     arguments = {"input_ids": torch.ones(1, 8, dtype=torch.long), "attention_mask": torch.ones(1, 8)}
     model = bertfast.accelerate(transformers.BertModel(config).eval())
     model(**arguments)
-    first, later = cost_us(Engine.of(model), model, arguments)
+    first, later = cost_us(engines.of(model), model, arguments)
     print(f"guard: {later:.0f} us per call, {first:.0f} us when the weights have moved")
 
 
@@ -47,7 +48,7 @@ def cost_us(engine: Engine, model: torch.nn.Module, arguments: dict[str, torch.T
     """Median cost of admitting a call that must prepare the weights, and of any later one."""
 
     def afresh() -> None:
-        engine.reset()
+        engine.preparation.reset()
         engine.admit(model, arguments)
 
     return median_us(afresh, 50), median_us(lambda: engine.admit(model, arguments))

@@ -12,6 +12,7 @@ from bertfast.inputs import EncoderInputs, check_ranges
 from bertfast.ops import unpad_input
 from bertfast.ops.unpad_input import MASK_DTYPES, PackedCounts, attended_positions, computed_positions
 from bertfast.packing import PackedBatch, pack, pack_dense, packed_on_device
+from bertfast.reporting import logger
 from bertfast.weights import EncoderWeights
 
 _NO_KEYS = "a row without any attended token"
@@ -104,3 +105,17 @@ def computed_mask(inputs: EncoderInputs, weights: EncoderWeights, drop: bool) ->
         return None
     attended = attended_positions(mask, compat.mask_reading(weights.dtype))
     return computed_positions(attended, inputs.input_ids, weights.spec.pad_token_id).to(weights.device)
+
+
+def say_hidden(layout: Layout) -> bool:
+    """Warn of padding that is computed because somebody may see it; returns whether there was any."""
+    hidden, computed = layout.hidden_tokens(), layout.batch.num_tokens
+    if hidden > 0:
+        logger.warning(
+            "bertfast: computing %d masked tokens of %d (%.0f %%), because the outputs there can be seen; "
+            "if you do not read them, bertfast.accelerate(model, pad_outputs='zero') drops them",
+            hidden,
+            computed,
+            100 * hidden / computed,
+        )
+    return hidden > 0

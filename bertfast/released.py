@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import nn
 
-from bertfast.errors import ReleasedWeightsError
+from bertfast.errors import ReleasedWeightsError, UnsupportedModelError
 from bertfast.families import bert as family
 from bertfast.prepared import Prepared
 from bertfast.weights import copied_roles
@@ -31,18 +32,44 @@ def check_not_released(model: nn.Module, purpose: str = "be prepared anew") -> N
         )
 
 
+def check_not_shared(root: nn.Module, model: nn.Module, prepared: Prepared) -> None:
+    """Raise UnsupportedModelError if a weight that `release` would take is reached in ``root`` without ``model``."""
+    given_up = {id(parameter) for parameter in _copied(prepared)}
+    if any(id(parameter) in given_up for parameter in _parameters_without(root, model)):
+        raise UnsupportedModelError(
+            f"{type(model).__name__} shares weights with another part of {type(root).__name__}, which would lose them "
+            "with keep_original=False; accelerate it without that option"
+        )
+
+
+def _copied(prepared: Prepared) -> list[nn.Parameter]:
+    """The parameters that ``prepared`` holds copies of."""
+    spec = prepared.weights.spec
+    names = family.parameter_names(spec)
+    return [prepared.snapshot.parameters[names[role]] for role in copied_roles(spec)]
+
+
+def _parameters_without(root: nn.Module, left_out: nn.Module) -> Iterator[nn.Parameter]:
+    """The parameters of all modules that can be reached without entering ``left_out``."""
+    seen, waiting = {left_out}, [root]
+    while waiting:
+        module = waiting.pop()
+        if module not in seen:
+            seen.add(module)
+            yield from module.parameters(recurse=False)
+            waiting.extend(module.children())
+
+
 def release(model: nn.Module, prepared: Prepared) -> Prepared:
     """Give up the weights that ``prepared`` holds copies of: their memory is free, their values are NaN.
 
     The parameters stay, with their names, shapes and dtype, and require gradients no longer. ``state_dict``,
     ``load_state_dict`` and what uses them raise ReleasedWeightsError.
     """
-    names = family.parameter_names(prepared.weights.spec)
     with torch.inference_mode(False), torch.no_grad():
         for parameter in prepared.snapshot.parameters.values():
             parameter.requires_grad_(False)
-        for role in copied_roles(prepared.weights.spec):
-            parameter = prepared.snapshot.parameters[names[role]]
+        for parameter in _copied(prepared):
             parameter.data = parameter.new_full((1,) * parameter.dim(), float("nan")).expand(parameter.shape)
     model.__dict__[_RELEASED] = True
     model.register_state_dict_pre_hook(_refuse_state_dict)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import torch
@@ -12,6 +12,7 @@ from bertfast.backends import GraphPool
 from bertfast.encoder import run_layers
 from bertfast.graphs import Bucket, GraphCache, GraphLimits
 from bertfast.packing import Sequences
+from bertfast.reporting import logger
 from bertfast.weights import EncoderWeights
 
 
@@ -67,6 +68,19 @@ class LayerRunner:
             inputs.clear()
             launches = inputs.launches(self._weights, bucket, first_token_only)
             return self.graphs.capture(self._key(bucket, first_token_only), launches)
+
+    def capture_all(self, buckets: Iterable[Bucket], first_token_only: bool) -> int:
+        """Capture the launches of buckets before they are met; returns how many graphs were made."""
+        made = 0
+        for bucket in buckets:
+            if self.holds(bucket, first_token_only):
+                continue
+            kept = len(self.graphs)
+            if kept == self.graphs.limits.max_graphs:
+                logger.warning("bertfast: %d CUDA graphs are kept, no more; other batches are captured when met", kept)
+                break
+            made += self.capture(bucket, first_token_only)
+        return made
 
     def _key(self, bucket: Bucket, first_token_only: bool) -> tuple[object, ...]:
         return bucket, first_token_only, self._weights.backend.math_mode()

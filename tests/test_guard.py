@@ -14,8 +14,7 @@ from dropin.helpers import attention, layer
 from torch import nn
 
 import bertfast
-from bertfast import guard
-from bertfast.engine import Engine
+from bertfast import engines, guard
 from bertfast.families import Refused
 from bertfast.families.bert import parameter_names
 from bertfast.weights import build_weights
@@ -134,7 +133,7 @@ def test_the_check_of_bert_base_takes_less_than_100_us():
     inputs = {"input_ids": torch.ones(1, 8, dtype=torch.long), "attention_mask": torch.ones(1, 8, dtype=torch.long)}
     with torch.no_grad():
         model(**inputs)
-    engine = Engine.of(model)
+    engine = engines.of(model)
     assert bertfast.explain(model).path == "fast"
 
     attempts = []
@@ -149,9 +148,9 @@ def test_the_check_of_bert_base_takes_less_than_100_us():
 def test_moving_a_model_lets_go_of_its_old_weights(model):
     """Not only at the next call: two copies of a large model may not fit."""
     model(torch.ones(1, 4, dtype=torch.long))
-    assert Engine.of(model).weights is not None
+    assert engines.of(model).preparation.weights is not None
     model.double()
-    assert Engine.of(model).weights is None
+    assert engines.of(model).preparation.weights is None
 
 
 @pytest.mark.parametrize("change", ["missing", "unknown"])

@@ -26,9 +26,10 @@ _LAYERS = (
     ("models.install", "models.pipeline_iterators"),
     ("models.token_heads",),
     ("models.bert", "models.tokenizers", "models.__init__"),
-    ("models.batch_methods", "models.forwards", "models.watchers", "engine"),
+    ("models.batch_methods", "models.forwards", "models.watchers", "engines"),
+    ("engine",),
     ("forward",),
-    ("plan",),
+    ("plan", "preparing"),
     ("released",),
     ("prepared",),
     ("autograd", "padding", "runner"),
@@ -39,7 +40,7 @@ _LAYERS = (
     ("packing",),
     ("linear.",),
     ("ops.",),
-    ("extension", "precision", "staleness"),
+    ("extension", "precision", "probing", "staleness"),
     ("compat", "errors", "hooks", "origin", "reporting", "versions", "_version"),
 )
 # The only ones that know transformers. Everything else deals in tensors.

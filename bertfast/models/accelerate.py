@@ -8,7 +8,8 @@ from typing import Any, TypeVar
 
 from torch import nn
 
-from bertfast.engine import CHANGING, Engine
+from bertfast import engines
+from bertfast.engines import CHANGING
 from bertfast.errors import UnsupportedModelError
 from bertfast.models import pipeline_classes, sentence_transformers
 from bertfast.models.bert import ACCELERATED
@@ -55,15 +56,12 @@ def accelerate_what_is_stock(model: T) -> T:
 
 def _accelerate(model: T, options: Options | None) -> T:
     with CHANGING:
-        encoders = _encoders(model)
-        _check_options(encoders, options)
+        encoders = [e for e in _encoders(model) if options is not None or engines.held(e) is None]
+        engines.attach_all(root_of(model), encoders, options)
         decide = Part.keep if options is None else Part.release
         for part, fast in _accelerable(model):
             decide(part)
             part.__class__ = fast
-        for encoder in encoders:
-            if options is not None or Engine.held(encoder) is None:
-                Engine.attach(encoder, options)
     return model
 
 
@@ -83,7 +81,7 @@ def restore(model: T) -> T:
             if stock is not None:
                 part.__class__ = stock
             if isinstance(part, nn.Module):
-                Engine.detach(part)
+                engines.detach(part)
     return model
 
 
@@ -91,24 +89,23 @@ def restore(model: T) -> T:
 def accelerated(model: T, **options: Any) -> Iterator[T]:
     """`accelerate` for the length of a ``with`` block, in all threads; at its end, ``model`` is what it was before.
 
-    options: of `accelerate`. What was accelerated before stays so, with the options it had; inside of the block,
-    options that are given hold for it too. Blocks may overlap in any order, in threads and in waiting generators: the
-    model is fast until the last one ends, with the options of the block that began last. A block without options takes
-    those in force when it begins.
+    options: of `accelerate`; those that are not given are those in force when the block begins. What was accelerated
+    before stays so. Blocks may overlap in any order, in threads and in waiting generators: the model is fast until the
+    last one ends, with the options of the block that began last.
 
     The block is about what is inside of ``model`` when it begins, and follows it if it is taken out. What is put in
     later stays what it is; so does a copy, which is accelerated by itself if the original is. `accelerate` and
     `restore` inside of a block are for good: the block's end changes nothing of the model they were called for.
     """
-    asked = Options(**options) if options else None
-    if asked is not None and not asked.keep_original:
+    if not Options(**options).keep_original:
         raise ValueError("keep_original=False: the end of a block needs the weights; use bertfast.accelerate")
     block, parts = object(), list[Part]()
     try:
         with CHANGING:
-            _check_options(_encoders(model), asked)
+            for encoder in _encoders(model):
+                engines.check_options([encoder], engines.changed_options(encoder, options))
             for part, fast in _accelerable(model):
-                parts.append(Part.enter(part, fast, block, asked))
+                parts.append(Part.enter(part, fast, block, options))
         yield model
     finally:
         with CHANGING:
@@ -125,13 +122,6 @@ def _encoders(model: Any) -> list[nn.Module]:
             f"{', '.join(sorted(m.__name__ for m in _ORIGINALS))} and modules that contain one"
         )
     return encoders
-
-
-def _check_options(encoders: list[nn.Module], options: Options | None) -> None:
-    """Before anything changes, raise what the options do not allow."""
-    if options is not None:
-        for encoder in encoders:
-            Engine.check_options(encoder, options)
 
 
 def _accelerable(model: Any) -> Iterator[tuple[Any, type]]:

@@ -17,8 +17,7 @@ from torch import nn
 from transformers import GenerationMixin
 from transformers.models.bert import modeling_bert as hf
 
-from bertfast import compat
-from bertfast.engine import Engine
+from bertfast import compat, engines
 from bertfast.errors import UnsupportedModelError
 from bertfast.hooks import is_watched
 from bertfast.models.forwards import ClassForward
@@ -58,7 +57,7 @@ def _forward(self: nn.Module, stock: Callable[..., Any], args: tuple[Any, ...], 
     encoder, reads = _reading.get()
     if encoder is not self or is_watched(self) or not _is_outermost(type(self)):
         reads = Reads.EVERYTHING
-    engine = Engine.of(self)
+    engine = engines.of(self)
     # A subclass may override any step of the way.
     subclass = None if type(self) in (BertModel, hf.BertModel) else f"a subclass, {type(self).__name__}"
     reason = subclass or BERT.replacement(stock)
@@ -100,7 +99,7 @@ def _accelerated_forward(self: nn.Module, *args: Any, **kwargs: Any) -> Any:
     try:
         output = stock(self, *args, **kwargs)
         if not any(encoder is self for encoder in reached):
-            Engine.of(self).fall_back(self, BERT.replacement(stock) or "replaced")
+            engines.of(self).fall_back(self, BERT.replacement(stock) or "replaced")
         return output
     finally:
         _reached.reset(token)
@@ -169,9 +168,7 @@ class _Loads:
                     f"{cls.__name__} is a subclass of BertModel: it runs stock transformers and can have none of "
                     "bertfast's options; load it without them"
                 )
-            for encoder in encoders:
-                Engine.check_options(encoder, options)
-                Engine.attach(encoder, options)
+            engines.attach_all(model, encoders, options)
         return loaded
 
 
@@ -183,7 +180,7 @@ class BertModel(_Loads, hf.BertModel):
     def _apply(self, fn: Callable[..., Any], recurse: bool = True) -> nn.Module:
         # .to(), .half() and the like: do not keep the old weights alive until the next call.
         check_not_released(self, "move or convert its weights")
-        Engine.of(self).reset()
+        engines.of(self).preparation.reset()
         return super()._apply(fn, recurse)  # type: ignore[no-any-return]
 
 

@@ -11,9 +11,11 @@ from typing import Any
 import torch
 from torch import nn
 
-from bertfast.engine import PROBING, Engine, Probed
+from bertfast import engines
+from bertfast.engine import Engine
 from bertfast.errors import UnsupportedModelError
 from bertfast.models.encoders import encoders_of, root_of
+from bertfast.probing import Decided, probing
 from bertfast.reporting import FAST, STOCK, Call, Report
 from bertfast.weights import EncoderWeights
 
@@ -34,16 +36,16 @@ def explain(model: Any, *args: Any, **kwargs: Any) -> Report:
     root = root_of(model.__self__ if inspect.ismethod(model) else model)
     encoders = encoders_of(root)
     compiled = [module for module in root.modules() if _is_compiled(module)]
-    traced = {Engine.of(inner) for module in compiled for inner in module.modules() if inner in encoders}
-    calls = {e: Call(STOCK, TRACED) if e in traced else _last(e) for e in map(Engine.of, encoders)}
-    first = Engine.of(encoders[0])
+    traced = {engines.of(inner) for module in compiled for inner in module.modules() if inner in encoders}
+    calls = {e: Call(STOCK, TRACED) if e in traced else _last(e) for e in map(engines.of, encoders)}
+    first = engines.of(encoders[0])
     if args or kwargs:
         # Nothing is compiled for a question. Torch's compiler is not imported either, where nobody uses it.
         with torch.compiler.set_stance("force_eager") if compiled else nullcontext():
             first, call = _probe(model, args, kwargs)
         calls[first] = Call(STOCK, TRACED) if first in traced else call
     names = {module: name for name, module in root.named_modules()}
-    reports = {e: _report(m, names[m], e, calls[e]) for m in encoders for e in [Engine.of(m)]}
+    reports = {e: _report(m, names[m], e, calls[e]) for m in encoders for e in [engines.of(m)]}
     # A call may reach an encoder that the model does not register.
     found = reports.get(first) or _report(encoders[0], "", first, calls[first])
     return replace(found, others=tuple(report for e, report in reports.items() if e is not first))
@@ -65,16 +67,14 @@ def _is_compiled(module: nn.Module) -> bool:
 
 def _probe(call: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Engine, Call]:
     """Run ``call`` up to its first encoder's decision."""
-    token = PROBING.set(True)
     try:
-        result = call(*args, **kwargs)
-        if isinstance(result, Iterator):
-            # A pipeline that is given an iterator computes nothing before it is asked for results.
-            next(iter(result), None)
-    except Probed as probed:
-        return probed.engine, probed.call
-    finally:
-        PROBING.reset(token)
+        with probing():
+            result = call(*args, **kwargs)
+            if isinstance(result, Iterator):
+                # A pipeline that is given an iterator computes nothing before it is asked for results.
+                next(iter(result), None)
+    except Decided as decided:
+        return decided.engine, decided.call
     raise UnsupportedModelError(f"{_name(call)} did not call its encoder for these inputs")
 
 
@@ -83,7 +83,7 @@ def _name(call: Callable[..., Any]) -> str:
 
 
 def _report(encoder: nn.Module, name: str, engine: Engine, call: Call) -> Report:
-    weights, graphs = engine.weights, engine.graphs
+    weights, runner = engine.preparation.weights, engine.preparation.runner
     return Report(
         encoder=type(encoder).__name__,
         path=call.path,
@@ -97,9 +97,9 @@ def _report(encoder: nn.Module, name: str, engine: Engine, call: Call) -> Report
         linear_backend=None if weights is None else weights.linear.name,
         fast_calls=engine.counts[FAST],
         stock_calls=engine.counts[STOCK],
-        cuda_graphs=0 if graphs is None else len(graphs),
-        cuda_graph_bytes=0 if graphs is None else graphs.num_bytes,
-        buffer_bytes=engine.buffer_bytes,
+        cuda_graphs=0 if runner is None else len(runner.graphs),
+        cuda_graph_bytes=0 if runner is None else runner.graphs.num_bytes,
+        buffer_bytes=0 if runner is None else runner.num_bytes,
         name=name,
         matmul_precision=_matmul_precision(weights),
         weight_copy_bytes=0 if weights is None else weights.copy_bytes,

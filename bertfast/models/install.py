@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from bertfast.engine import CHANGING, Engine
+from bertfast import engines
+from bertfast.engines import CHANGING
 from bertfast.errors import UninstallError
 from bertfast.models.bert import BERT, POOLED_HEADS, BertModel, installed_forward, reads_pooled_only
 from bertfast.reporting import logger
@@ -95,4 +96,4 @@ def _take_out() -> None:
         forward.check_uncovered()
     for forward in (BERT, *POOLED_HEADS):
         forward.uninstall()
-    Engine.detach_all_but(BertModel)
+    engines.detach_all_but(BertModel)

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 from weakref import WeakValueDictionary
 
 from torch import nn
 
-from bertfast.engine import CHANGING, Engine
+from bertfast import engines
+from bertfast.engine import Engine
+from bertfast.engines import CHANGING
 from bertfast.models.bert import BertModel
 from bertfast.models.encoders import is_encoder
 from bertfast.models.install import is_installed
-from bertfast.options import Options
 
 
 class Part:
@@ -28,17 +30,17 @@ class Part:
         self._engine: Engine | None = None
 
     @staticmethod
-    def enter(thing: Any, fast: type, block: object, asked: Options | None) -> Part:
-        """Make ``thing`` a ``fast`` for as long as ``block`` lasts, with the options asked for, or those in force."""
+    def enter(thing: Any, fast: type, block: object, given: Mapping[str, Any]) -> Part:
+        """Make ``thing`` a ``fast`` for as long as ``block`` lasts, with the options given, else those in force."""
         with CHANGING:
             part = _parts.setdefault(id(thing), Part(thing))
             if not part._blocks:
                 part._kind, part._fast, part._engine = type(thing), fast, _held(thing)
-            engine = _engine_for(thing, asked)
+            engine = _engine_for(thing, given)
             part._blocks[block] = engine
             thing.__class__ = fast
             if engine is not None:
-                Engine.put(thing, engine)
+                engines.put(thing, engine)
             return part
 
     def leave(self, block: object) -> None:
@@ -47,9 +49,9 @@ class Part:
             if block not in self._blocks:
                 return
             del self._blocks[block]
-            engines = [*self._blocks.values()]
-            if engines and engines[-1] is not None:
-                Engine.put(self._thing, engines[-1])
+            latest = next(reversed(self._blocks.values()), None)
+            if latest is not None:
+                engines.put(self._thing, latest)
             if not self._blocks:
                 self._put_back()
 
@@ -59,7 +61,7 @@ class Part:
         if isinstance(self._thing, nn.Module):
             # An engine of `install` that has ended since is of no use.
             wanted = issubclass(self._kind, BertModel) or is_installed()
-            Engine.put(self._thing, self._engine if wanted else None)
+            engines.put(self._thing, self._engine if wanted else None)
 
     @staticmethod
     def release(thing: Any) -> None:
@@ -81,11 +83,11 @@ _parts: WeakValueDictionary[int, Part] = WeakValueDictionary()
 
 
 def _held(thing: Any) -> Engine | None:
-    return Engine.held(thing) if isinstance(thing, nn.Module) else None
+    return engines.held(thing) if isinstance(thing, nn.Module) else None
 
 
-def _engine_for(thing: Any, asked: Options | None) -> Engine | None:
+def _engine_for(thing: Any, given: Mapping[str, Any]) -> Engine | None:
     """The engine of an encoder inside of a block; None for anything else."""
     if not isinstance(thing, nn.Module) or not is_encoder(thing):
         return None
-    return Engine.of(thing) if asked is None else Engine(asked, thing)
+    return engines.variant(thing, given) if given else engines.of(thing)

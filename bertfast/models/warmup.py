@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from bertfast.engine import Engine
+from bertfast import engines
 from bertfast.errors import FallbackError
 from bertfast.graphs import Bucket, GraphLimits
 from bertfast.models.bert import POOLED_HEAD_CLASSES, reading
@@ -44,9 +44,12 @@ def _warm_up(encoder: Any, reads: Reads, batch_size: int, max_length: int) -> in
         # Any token but padding will do.
         token = 0 if encoder.config.pad_token_id else 1
         encoder(input_ids=torch.full((1, max_length), token, device=encoder.device))
-    engine = Engine.of(encoder)
+    engine = engines.of(encoder)
     call = engine.last
     assert call is not None
     if call.path != FAST:
         raise FallbackError(f"warmup: {type(encoder).__name__} runs stock transformers ({call.reason})")
-    return engine.capture(Bucket.up_to(batch_size, max_length, GraphLimits().max_rows), call.first_token_only)
+    runner = engine.preparation.runner
+    if runner is None or not engine.options.cuda_graphs:
+        return 0
+    return runner.capture_all(Bucket.up_to(batch_size, max_length, GraphLimits().max_rows), call.first_token_only)

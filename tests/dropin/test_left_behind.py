@@ -19,6 +19,7 @@ from tolerances import assert_same_output
 from torch import nn
 
 import bertfast
+from bertfast import engines
 from bertfast.engine import Engine
 from bertfast.options import Options
 from dropin.helpers import counted, encoder_of, output_of, state_of
@@ -65,11 +66,11 @@ def test_uninstall_frees_what_was_prepared_for_stock_models_only(make_pair, batc
     bertfast.install()
     for model in (pair.stock, pair.fast):
         output_of(model, batch)
-    stock, fast = (weakref.ref(Engine.of(model)) for model in (pair.stock, pair.fast))
+    stock, fast = (weakref.ref(engines.of(model)) for model in (pair.stock, pair.fast))
     bertfast.uninstall()
     gc.collect()
     assert stock() is None
-    assert fast() is Engine.of(pair.fast)
+    assert fast() is engines.of(pair.fast)
 
 
 def test_a_block_puts_no_engine_back_that_install_has_given_up(make_pair, batch):
@@ -78,7 +79,7 @@ def test_a_block_puts_no_engine_back_that_install_has_given_up(make_pair, batch)
     output_of(model, batch)
     with bertfast.accelerated(model):
         bertfast.uninstall()
-    assert Engine.held(model) is None
+    assert engines.held(model) is None
 
 
 @pytest.mark.slow
@@ -112,9 +113,9 @@ def test_a_stock_model_loads_where_there_is_no_bertfast(make_pair, batch, tmp_pa
 def test_an_engine_does_not_travel_but_options_that_were_asked_for_do(pair, protocol):
     options = Options(pad_outputs="zero")
     for make_copy in (copy.deepcopy, lambda thing: pickle.loads(pickle.dumps(thing, protocol))):
-        assert make_copy(Engine.of(pair.fast)) is None
+        assert make_copy(engines.of(pair.fast)) is None
         assert make_copy(Engine(options)).options == options
-    assert b"bertfast" not in pickle.dumps(Engine.of(pair.fast), protocol)
+    assert b"bertfast" not in pickle.dumps(engines.of(pair.fast), protocol)
 
 
 @pytest.mark.parametrize("make_copy", [copy.deepcopy, lambda model: pickle.loads(pickle.dumps(model))])
@@ -130,18 +131,18 @@ def test_copies_of_a_model_that_install_runs(make_pair, batch, make_copy):
                 assert_same_output(output_of(model, batch), expected, pair.bound)
             assert calls == {"fast": 1}
             assert bertfast.explain(model).fast_calls == 1
-    assert Engine.held(encoder_of(duplicate)) is None
+    assert engines.held(encoder_of(duplicate)) is None
 
 
 def test_options_travel_through_copies_of_copies(pair):
     bertfast.accelerate(pair.fast, pad_outputs="zero", on_fallback="silent", cuda_graphs=False)
-    options = Engine.of(pair.fast).options
+    options = engines.of(pair.fast).options
     model = pair.fast
     for make_copy in (copy.deepcopy, lambda m: pickle.loads(pickle.dumps(m)), copy.copy, copy.deepcopy):
-        engine, model = Engine.of(model), make_copy(model)
-        assert Engine.of(model) is not engine
-        assert Engine.of(model) is Engine.of(model)
-        assert Engine.of(model).options == options
+        engine, model = engines.of(model), make_copy(model)
+        assert engines.of(model) is not engine
+        assert engines.of(model) is engines.of(model)
+        assert engines.of(model).options == options
 
 
 @pytest.mark.parametrize("way", ["accelerate", "installed"])
@@ -155,8 +156,8 @@ def test_replicas_of_data_parallel_have_engines_of_their_own(make_pair, batch, w
         output_of(model, batch)
         replica = model._replicate_for_data_parallel()
         assert_same_output(output_of(replica, batch), expected, pair.bound)
-        assert Engine.of(replica) is not Engine.of(model)
-        assert Engine.of(replica).options == Engine.of(model).options
+        assert engines.of(replica) is not engines.of(model)
+        assert engines.of(replica).options == engines.of(model).options
         assert bertfast.explain(model).fast_calls == bertfast.explain(replica).fast_calls == 1
 
 
@@ -171,7 +172,7 @@ def test_a_model_that_holds_itself_is_collected(make_pair, batch, way):
         with counted() as calls:
             output_of(model, batch)
         assert calls == {"fast": 1}
-        gone = weakref.ref(model), weakref.ref(model.bert), weakref.ref(Engine.of(model.bert))
+        gone = weakref.ref(model), weakref.ref(model.bert), weakref.ref(engines.of(model.bert))
         del model
         gc.collect()
         assert [ref() for ref in gone] == [None, None, None]

@@ -17,7 +17,7 @@ from torch import nn
 from transformers.models.bert import modeling_bert
 
 import bertfast
-from bertfast.engine import Engine
+from bertfast import engines
 from bertfast.models.accelerate import accelerate_what_is_stock
 from dropin.helpers import counted, output_of, state_of
 
@@ -123,7 +123,7 @@ def test_options_of_overlapping_blocks(pair):
     assert found == ["zero", "exact", "exact"]
     _close(plain)
     assert state_of(pair.fast) == before
-    assert Engine.of(pair.fast).options.on_fallback == "raise"
+    assert engines.of(pair.fast).options.on_fallback == "raise"
 
 
 def test_a_block_inside_counts_on_where_the_outer_one_was(make_pair, batch):
@@ -197,7 +197,7 @@ def test_restore_inside_of_a_block_outlives_it(make_pair, batch, was, depth):
         _close(block)
     assert state_of(model) == inside
     assert type(model.bert) is transformers.BertModel
-    assert Engine.held(model.bert) is None
+    assert engines.held(model.bert) is None
 
 
 def test_a_block_begun_after_restore_ends_where_restore_left_it(make_pair, batch):

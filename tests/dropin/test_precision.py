@@ -14,6 +14,7 @@ from precisions import REDUCED, needs
 from tolerances import REDUCED_TOLERANCES, relative_error
 
 import bertfast
+from bertfast import engines
 from bertfast import precision as precisions
 from bertfast.errors import PrecisionError, ReleasedWeightsError, UnsupportedModelError
 from dropin.helpers import assert_differ, counted
@@ -295,10 +296,79 @@ def test_a_block_may_have_a_precision(make_pair, batch, precision, all_fast):
     assert bertfast.explain(pair.fast).matmul_precision == "float32"
 
 
+def test_options_of_a_block_leave_the_others_as_they_are(pair, batch, precision, all_fast):
+    """Nothing is copied again for them."""
+    _check(pair, batch, all_fast)
+    before = engines.of(pair.fast).preparation.last
+    with bertfast.accelerated(pair.fast, pad_outputs="zero"):
+        pair.fast(**batch)
+        report = bertfast.explain(pair.fast)
+        assert (report.pad_outputs, report.matmul_precision) == ("zero", precision)
+        assert engines.of(pair.fast).preparation.last is before
+    _check(pair, batch, all_fast)
+    assert bertfast.explain(pair.fast).pad_outputs == "auto"
+
+
 def test_blocks_around_a_model_without_originals(make_pair, batch, precision, all_fast):
     pair = _released(make_pair, precision)
-    with bertfast.accelerated(pair.fast):
-        _check(pair, batch, all_fast)
-    with pytest.raises(ReleasedWeightsError), bertfast.accelerated(pair.fast, pad_outputs="zero"):
-        pass
+    for options in ({}, {"pad_outputs": "exact"}):
+        with bertfast.accelerated(pair.fast, **options):
+            _check(pair, batch, all_fast)
+    for options in ({"precision": "float32"}, {"keep_original": True}):
+        with pytest.raises(ReleasedWeightsError), bertfast.accelerated(pair.fast, **options):
+            pass
     _check(pair, batch, all_fast)
+
+
+def test_options_of_a_model_without_originals_can_be_changed(make_pair, batch, precision, all_fast):
+    """All but the precision."""
+    pair = _released(make_pair, precision)
+    bertfast.accelerate(pair.fast, precision=precision, keep_original=False, pad_outputs="exact")
+    assert bertfast.explain(pair.fast).pad_outputs == "exact"
+    _check(pair, batch, all_fast)
+
+
+def _shared_encoder(first, second):
+    second.encoder = first.encoder
+    return torch.nn.ModuleList([first, second])
+
+
+def _shared_weight(first, second):
+    second.encoder.layer[0].output.dense.weight = first.encoder.layer[0].output.dense.weight
+    return torch.nn.ModuleList([first, second])
+
+
+def _part_beside(first, second):
+    """Also reached by another way than the encoder's."""
+    return torch.nn.ModuleDict({"bert": first, "layer": first.encoder.layer[0]})
+
+
+@pytest.mark.parametrize("share", [_shared_encoder, _shared_weight, _part_beside])
+def test_shared_weights_are_not_given_up(make_pair, batch, precision, share):
+    model = share(make_pair().stock, make_pair().stock)
+    with pytest.raises(UnsupportedModelError, match="shares weights"):
+        bertfast.accelerate(model, precision=precision, keep_original=False)
+    assert not any(type(module) is bertfast.BertModel for module in model.modules())
+    assert not any(parameter.isnan().any() for parameter in model.parameters())
+
+
+def test_encoders_beside_each_other_can_be_without_originals(make_pair, batch, precision):
+    first, second = make_pair(), make_pair()
+    # Embeddings are not copied, and may be shared.
+    for pair in (first, second):
+        pair.stock.embeddings.word_embeddings.weight = first.stock.embeddings.word_embeddings.weight
+    expected = [pair.stock(**batch).last_hidden_state for pair in (first, second)]
+    both = torch.nn.ModuleList([pair.stock for pair in (first, second)])
+    bertfast.accelerate(both, precision=precision, keep_original=False)
+    for model, wanted in zip(both, expected, strict=True):
+        assert relative_error(model(**batch).last_hidden_state, wanted) <= REDUCED_TOLERANCES[precision].model
+        assert model.encoder.layer[0].output.dense.weight.isnan().all()
+
+
+def test_one_that_cannot_give_up_its_weights_keeps_all_from_it(make_pair, precision):
+    first, second = make_pair().stock, make_pair().stock
+    second.encoder.layer[0].register_forward_hook(lambda module, args, output: None)
+    with pytest.raises(UnsupportedModelError, match=r"a hook on encoder\.layer\.0"):
+        bertfast.accelerate(torch.nn.ModuleList([first, second]), precision=precision, keep_original=False)
+    assert type(first) is transformers.BertModel
+    assert not any(parameter.isnan().any() for parameter in first.parameters())

@@ -6,8 +6,7 @@ import pytest
 import torch
 
 import bertfast
-from bertfast import InputRangeError
-from bertfast.engine import Engine
+from bertfast import InputRangeError, engines
 
 
 def _bad(batch, name, value):
@@ -87,7 +86,7 @@ def test_nothing_waits_inside_of_the_callers_graph(make_config, make_gpu, stock_
     gpu.capturing = True
     pair.check(**batch)
     assert bertfast.explain(pair.fast).real_tokens is None
-    assert len(Engine.of(pair.fast)._deferred) == 1
+    assert len(engines.of(pair.fast)._deferred) == 1
     gpu.capturing = False
     pair.check(**batch)
 
@@ -106,12 +105,12 @@ def test_checks_after_one_that_raises_are_not_lost(make_config, make_gpu, stock_
     make_gpu(rows=10_000)
     config = make_config("relu-3x3x5")
     fast, batch = stock_and_fast("BertModel", config).fast, make_batch(config)
-    checks = Engine.of(fast)._deferred
+    checks = engines.of(fast)._deferred
     for value in (-1, 97):
         fast(**_bad(batch, "input_ids", value))
-        checks, Engine.of(fast)._deferred = Engine.of(fast)._deferred, checks.__class__()
-    both = checks._pending + Engine.of(fast)._deferred._pending
-    Engine.of(fast)._deferred._pending = both
+        checks, engines.of(fast)._deferred = engines.of(fast)._deferred, checks.__class__()
+    both = checks._pending + engines.of(fast)._deferred._pending
+    engines.of(fast)._deferred._pending = both
     for _ in both:
         with pytest.raises(InputRangeError):
             fast(**batch)

@@ -8,7 +8,7 @@ from parity.heads import CLASSES, call_inputs
 from tolerances import TOLERANCES, assert_gradients_close, assert_same_output
 
 import bertfast
-from bertfast.engine import Engine
+from bertfast import engines
 
 _SIDES = ["right", "left", "holed"]
 
@@ -83,8 +83,8 @@ def test_soak(make_config, make_gpu, stock_and_fast, make_batch):
             pair.check(**batch)
         else:
             pair.fast(**batch)
-    engine = Engine.of(pair.fast.bert)
+    engine = engines.of(pair.fast.bert)
     assert len(engine._deferred) <= 1
-    graphs = engine.graphs
+    graphs = engine.preparation.graphs
     assert bertfast.explain(pair.fast).cuda_graphs == len(graphs)
     assert len(graphs) == len(gpu.pools[0].captured) <= graphs.limits.max_graphs

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import bertfast
-from bertfast.engine import Engine
+from bertfast import engines
 
 
 @pytest.mark.parametrize("class_name", ["BertModel", "BertForSequenceClassification"])
@@ -56,7 +56,7 @@ def test_a_warm_up_of_what_runs_stock_is_refused(make_config, stock_and_fast):
 def test_a_warm_up_on_a_cpu_prepares_the_weights(make_config, stock_and_fast):
     fast = stock_and_fast("BertModel", make_config("gelu-1x2x32")).fast
     assert bertfast.warmup(fast, batch_size=2, max_length=8) == 0
-    assert Engine.of(fast).weights is not None
+    assert engines.of(fast).preparation.weights is not None
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import torch
 from tolerances import TOLERANCES, assert_close
 
 import bertfast
-from bertfast.engine import Engine
+from bertfast import engines
 from gpu.conftest import encoder_of
 
 
@@ -26,7 +26,7 @@ def test_replays_give_the_bits_of_launches(class_name, dtype, make_config, make_
         lengths = [generator.randint(1, 64) for _ in range(generator.randint(1, 8))]
         batch = to_target(make_batch(config, lengths, generator.choice(["right", "holed"]), seed))
         assert torch.equal(fast(**batch)[0], eager(**batch)[0]), lengths
-    graphs = Engine.of(encoder_of(fast)).graphs
+    graphs = engines.of(encoder_of(fast)).preparation.graphs
     assert graphs is not None
     assert graphs.num_captured > 3
     assert len(graphs) == bertfast.explain(fast).cuda_graphs <= graphs.limits.max_graphs
@@ -48,7 +48,7 @@ def test_after_a_warm_up_nothing_is_captured(make_config, make_pair, make_batch,
     config = make_config("gelu-1x2x32")
     fast = make_pair("BertForSequenceClassification", config, torch.float16).fast
     made = bertfast.warmup(fast, batch_size=4, max_length=30)
-    graphs = Engine.of(encoder_of(fast)).graphs
+    graphs = engines.of(encoder_of(fast)).preparation.graphs
     assert graphs is not None
     assert made == graphs.num_captured > 3
     for lengths in ((30,), (3,), (30, 30, 30, 30), (1, 1), (9, 4, 17)):

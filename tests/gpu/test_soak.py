@@ -9,7 +9,7 @@ import time
 import torch
 from torch import nn
 
-from bertfast.engine import Engine
+from bertfast import engines
 from gpu.conftest import encoder_of
 from gpu.targets import Target
 
@@ -22,7 +22,7 @@ _SLACK_BYTES = 64 << 20
 
 def _without_graphs(target: Target, fast: nn.Module) -> int:
     """Bytes in use but for the graphs' pool, which has a limit of its own."""
-    used, graphs = target.memory_bytes(), Engine.of(encoder_of(fast)).graphs
+    used, graphs = target.memory_bytes(), engines.of(encoder_of(fast)).preparation.graphs
     if used is None or graphs is None:
         return 0
     pool = graphs.pool.num_bytes()
@@ -53,8 +53,8 @@ def test_memory_is_flat(make_config, make_pair, make_batch, to_target, target, r
     record_property("shapes", steps)
     print(f"{steps} shapes")
     assert steps >= 10
-    engine = Engine.of(encoder_of(pair.fast))
-    graphs = engine.graphs
+    engine = engines.of(encoder_of(pair.fast))
+    graphs = engine.preparation.graphs
     assert graphs is not None
     assert len(graphs) <= graphs.limits.max_graphs
     assert graphs.num_bytes <= graphs.limits.max_bytes
