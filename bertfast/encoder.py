@@ -44,7 +44,7 @@ class Scratch:
         self.intermediate: Tensor | None = None
         if torch.compiler.is_compiling():
             return
-        self.block = max(1, min(num_tokens, weights.feed_forward_rows or num_tokens))
+        self.block = max(1, min(num_tokens, weights.block_rows or num_tokens))
         if not weights.copied:
             self.qkv = x.new_empty((num_tokens, 3 * spec.hidden_size))
             self.intermediate = x.new_empty((self.block, spec.inner_size))
@@ -104,8 +104,7 @@ def run_layer(
     spec = weights.spec
     qkv = layer.qkv(x, out=scratch.qkv).view(-1, 3, spec.num_heads, spec.head_size)
     context = weights.backend.attention(qkv, sequences, spec.scale)
-    x = layer.attention_output.add_norm(context.view(-1, spec.hidden_size), x, layer.attention_norm)
-    return feed_forward(weights, layer, x, scratch)
+    return after_attention(weights, layer, context.view(-1, spec.hidden_size), x, scratch)
 
 
 def run_layer_on_first(
@@ -121,19 +120,20 @@ def run_layer_on_first(
     key_value = weights.first_token.key_value(x).view(-1, 2, spec.num_heads, spec.head_size)
     context = first_token_attention(query, key_value, sequences.cu_seqlens, sequences.key_lengths, spec.scale)
     context = _filled_up(weights, context.view(-1, spec.hidden_size))
-    first = layer.attention_output.add_norm(context, first, layer.attention_norm)
-    return feed_forward(weights, layer, first, scratch)[: len(sequences)]
+    return after_attention(weights, layer, context, first, scratch)[: len(sequences)]
 
 
-def feed_forward(weights: EncoderWeights, layer: LayerWeights, x: Tensor, scratch: Scratch) -> Tensor:
-    """Both dense layers of the feed-forward network and its LayerNorm, in blocks of rows. x: [T, H] -> [T, H]."""
+def after_attention(
+    weights: EncoderWeights, layer: LayerWeights, context: Tensor, x: Tensor, scratch: Scratch
+) -> Tensor:
+    """What a layer does with each row by itself, in blocks of rows. context, x: [T, H] -> [T, H]."""
     activation = weights.spec.activation
 
-    def run(rows: Tensor) -> Tensor:
-        out = None if scratch.intermediate is None else scratch.intermediate[: rows.shape[0]]
-        return layer.output.add_norm(layer.intermediate.activated(rows, activation, out=out), rows, layer.output_norm)
+    def run(context: Tensor, x: Tensor) -> Tensor:
+        out = None if scratch.intermediate is None else scratch.intermediate[: x.shape[0]]
+        x = layer.attention_output.add_norm(context, x, layer.attention_norm)
+        return layer.output.add_norm(layer.intermediate.activated(x, activation, out=out), x, layer.output_norm)
 
-    if scratch.block is None:
-        return run(x)
-    blocks = [run(rows) for rows in x.split(scratch.block)]
-    return blocks[0] if len(blocks) == 1 else torch.cat(blocks)
+    if scratch.block is None or x.shape[0] <= scratch.block:
+        return run(context, x)
+    return torch.cat(list(map(run, context.split(scratch.block), x.split(scratch.block))))

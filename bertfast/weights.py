@@ -99,9 +99,9 @@ class EncoderWeights:
         return sum(linear.num_bytes for linear in (*dense, self.first_token.query, self.first_token.key_value))
 
     @property
-    def feed_forward_rows(self) -> int | None:
+    def block_rows(self) -> int | None:
         """See `Backend`."""
-        return self.backend.feed_forward_rows(self.precision)
+        return self.backend.block_rows(self.precision)
 
     @property
     def dtype(self) -> torch.dtype:

@@ -57,8 +57,8 @@ class Backend(Protocol):
     def attention(self, qkv: Tensor, sequences: Sequences, scale: float) -> Tensor:
         """Of each sequence over its own keys: see `bertfast.ops.varlen_attention`. qkv: [T, 3, N, D] -> [T, N, D]."""
 
-    def feed_forward_rows(self, precision: str | None) -> int | None:
-        """Rows of one step of the feed-forward network, whose activations stay in a cache; None for all."""
+    def block_rows(self, precision: str | None) -> int | None:
+        """Rows of one step of what follows attention, whose activations stay in a cache; None for all."""
 
     def padded_rows(self, num_rows: int, dtype: torch.dtype, precision: str | None) -> int:
         """How many rows to compute in the place of so many: at least these."""

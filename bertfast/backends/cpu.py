@@ -15,8 +15,8 @@ from bertfast.packing import Sequences
 from bertfast.precision import Choice, check_float32, is_own, missing
 
 # 1024 rows of [rows, I] float32 are 12 MB in BERT-base: what a core's share of the last cache holds. With int8 the
-# passes between the products count for more, and 128 rows stay in the core's own cache.
-_FEED_FORWARD_ROWS = {None: 1024, "bfloat16": 512, "int8": 128}
+# passes between the products count for more, and 256 rows stay near the core's own cache.
+_BLOCK_ROWS = {None: 1024, "bfloat16": 512, "int8": 256}
 
 
 class CpuBackend:
@@ -45,8 +45,8 @@ class CpuBackend:
             return varlen_attention(qkv, sequences.cu_seqlens, sequences.key_lengths, sequences.max_seqlen, scale)
         return attend_runs(qkv, sequences.runs, scale)
 
-    def feed_forward_rows(self, precision: str | None) -> int | None:
-        return _FEED_FORWARD_ROWS[precision]
+    def block_rows(self, precision: str | None) -> int | None:
+        return _BLOCK_ROWS[precision]
 
     def padded_rows(self, num_rows: int, dtype: torch.dtype, precision: str | None) -> int:
         compiled = precision is not None or dtype in (torch.bfloat16, torch.float16)

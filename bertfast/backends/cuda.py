@@ -54,7 +54,7 @@ class CudaBackend:
     def attention(self, qkv: Tensor, sequences: Sequences, scale: float) -> Tensor:
         return varlen_attention(qkv, sequences.cu_seqlens, sequences.key_lengths, sequences.max_seqlen, scale)
 
-    def feed_forward_rows(self, precision: str | None) -> int | None:
+    def block_rows(self, precision: str | None) -> int | None:
         return None
 
     def padded_rows(self, num_rows: int, dtype: torch.dtype, precision: str | None) -> int:
