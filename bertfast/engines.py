@@ -17,6 +17,7 @@ from bertfast.families import Refused
 from bertfast.options import Options
 from bertfast.preparing import Preparation
 from bertfast.released import check_not_released, check_not_shared, is_released
+from bertfast.reporting import logger
 
 _ATTRIBUTE = "_bertfast_engine"
 
@@ -133,4 +134,10 @@ def _prepare_to_release(root: nn.Module, engines: Mapping[nn.Module, Engine]) ->
         if prepared.weights.copied:
             check_not_shared(root, encoder, prepared)
             found.append(encoder)
+        elif prepared.lacks is None:
+            logger.warning(
+                "bertfast: %s keeps its weights in spite of keep_original=False: precision=%r has copied none",
+                type(encoder).__name__,
+                engine.options.precision,
+            )
     return found

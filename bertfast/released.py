@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from bertfast.errors import ReleasedWeightsError, UnsupportedModelError
 from bertfast.families import bert as family
@@ -30,6 +30,19 @@ def check_not_released(model: nn.Module, purpose: str = "be prepared anew") -> N
             f"{type(model).__name__} would {purpose}, and keep_original=False has given up the weights; load the model "
             "again, without it where this is needed"
         )
+
+
+def check_unchanged(model: nn.Module, change: Callable[[Tensor], Tensor]) -> None:
+    """Raise ReleasedWeightsError if ``change``, what `nn.Module.to` and the like do, would do anything to the model."""
+    with torch.no_grad():
+        # Of the same kind but small, so that nothing is done to the model itself.
+        stand_ins = [t.new_zeros((1,) * t.dim()) for t in (*model.parameters(), *model.buffers())]
+        addresses = [t.data_ptr() for t in stand_ins]
+        changed = [change(t) for t in stand_ins]
+    if any(a is not b for a, b in zip(changed, stand_ins, strict=True)) or addresses != [
+        t.data_ptr() for t in stand_ins
+    ]:
+        check_not_released(model, "move or convert its weights")
 
 
 def check_not_shared(root: nn.Module, model: nn.Module, prepared: Prepared) -> None:

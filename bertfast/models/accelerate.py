@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
@@ -13,7 +13,7 @@ from bertfast.engines import CHANGING
 from bertfast.errors import UnsupportedModelError
 from bertfast.models import pipeline_classes, sentence_transformers
 from bertfast.models.bert import ACCELERATED
-from bertfast.models.encoders import is_encoder, root_of
+from bertfast.models.encoders import holds_encoder, is_encoder, root_of
 from bertfast.models.scopes import Part
 from bertfast.options import Options
 from bertfast.released import check_not_released
@@ -49,9 +49,15 @@ def accelerate(
     return _accelerate(model, Options(pad_outputs, on_fallback, cuda_graphs, precision, keep_original))
 
 
-def accelerate_what_is_stock(model: T) -> T:
-    """`accelerate` with its defaults, but encoders that are accelerated already keep their options."""
-    return _accelerate(model, None)
+def accelerate_loaded(model: Any, given: Mapping[str, Any]) -> None:
+    """`accelerate` what was just loaded, a model or a pipeline, with the options given.
+
+    Without any, encoders that are accelerated already keep theirs, and what holds no encoder stays as it is.
+    """
+    root = model if isinstance(model, nn.Module) else getattr(model, "model", None)
+    options = Options(**given)
+    if options != Options() or (isinstance(root, nn.Module) and holds_encoder(root)):
+        _accelerate(model, options if given else None)
 
 
 def _accelerate(model: T, options: Options | None) -> T:

@@ -6,11 +6,9 @@ import inspect
 from typing import Any
 
 import transformers
-from torch import nn
 
-from bertfast.models.accelerate import accelerate
-from bertfast.models.encoders import holds_encoder
-from bertfast.options import Options
+from bertfast.models.accelerate import accelerate_loaded
+from bertfast.models.loading import load
 
 _classes: dict[type, type] = {}
 
@@ -21,26 +19,14 @@ class _Accelerates:
     _stock: Any
 
     @classmethod
-    def from_pretrained(
-        cls, *args: Any, precision: str | None = None, keep_original: bool = True, **kwargs: Any
-    ) -> Any:
-        """As transformers' own. precision, keep_original: as of `accelerate`, which raises if it cannot have them."""
-        Options(precision=precision, keep_original=keep_original)
-        loaded = cls._stock.from_pretrained(*args, **kwargs)
-        # With output_loading_info, the model and what was found.
-        model = loaded[0] if isinstance(loaded, tuple) else loaded
-        if precision is None and keep_original:
-            _accelerate_if_possible(model)
-        else:
-            accelerate(model, precision=precision, keep_original=keep_original)
-        return loaded
+    def from_pretrained(cls, *args: Any, **kwargs: Any) -> Any:
+        """As transformers' own; takes the options of `accelerate` too, and raises what that raises."""
+        return load(cls._stock.from_pretrained, args, kwargs, accelerate_loaded)
 
     @classmethod
     def from_config(cls, *args: Any, **kwargs: Any) -> Any:
-        """As transformers' own."""
-        model = cls._stock.from_config(*args, **kwargs)
-        _accelerate_if_possible(model)
-        return model
+        """As transformers' own; options as for `from_pretrained`."""
+        return load(cls._stock.from_config, args, kwargs, accelerate_loaded)
 
 
 def is_auto_model(name: str) -> bool:
@@ -55,8 +41,3 @@ def auto_model_class(name: str) -> type:
         body = {"__module__": __name__, "__qualname__": name, "__doc__": stock.__doc__, "_stock": stock}
         _classes[stock] = type(name, (_Accelerates, stock), body)
     return _classes[stock]
-
-
-def _accelerate_if_possible(model: Any) -> None:
-    if isinstance(model, nn.Module) and holds_encoder(model):
-        accelerate(model)

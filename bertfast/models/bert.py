@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
@@ -21,8 +21,9 @@ from bertfast import compat, engines
 from bertfast.errors import UnsupportedModelError
 from bertfast.hooks import is_watched
 from bertfast.models.forwards import ClassForward
+from bertfast.models.loading import load
 from bertfast.options import Options, Reads
-from bertfast.released import check_not_released
+from bertfast.released import check_not_released, check_unchanged, is_released
 
 #: An encoder and what its caller reads of it, while such a caller is running.
 _reading: ContextVar[tuple[nn.Module | None, Reads]] = ContextVar("bertfast_reading", default=(None, Reads.EVERYTHING))
@@ -150,26 +151,25 @@ _NEXT_SENTENCE, _SEQUENCE, _CHOICE = POOLED_HEADS
 
 
 class _Loads:
-    """``from_pretrained`` as transformers' own, and in what precision to multiply."""
+    """``from_pretrained`` as transformers' own, which takes the options of `bertfast.accelerate` too."""
 
     @classmethod
-    def from_pretrained(
-        cls, *args: Any, precision: str | None = None, keep_original: bool = True, **kwargs: Any
-    ) -> Any:
-        """As transformers' own. precision, keep_original: as of `bertfast.accelerate`."""
-        options = Options(precision=precision, keep_original=keep_original)
-        loaded = super().from_pretrained(*args, **kwargs)  # type: ignore[misc]
-        if options != Options():
-            # With output_loading_info, the model and what was found.
-            model = loaded[0] if isinstance(loaded, tuple) else loaded
-            encoders = [m for m in model.modules() if type(m) is BertModel]
-            if not encoders:
-                raise UnsupportedModelError(
-                    f"{cls.__name__} is a subclass of BertModel: it runs stock transformers and can have none of "
-                    "bertfast's options; load it without them"
-                )
-            engines.attach_all(model, encoders, options)
-        return loaded
+    def from_pretrained(cls, *args: Any, **kwargs: Any) -> Any:
+        """As transformers' own; takes the options of `bertfast.accelerate` too."""
+        return load(super().from_pretrained, args, kwargs, _set_options)  # type: ignore[misc]
+
+
+def _set_options(model: nn.Module, given: Mapping[str, Any]) -> None:
+    options = Options(**given)
+    if options == Options():
+        return
+    encoders = [module for module in model.modules() if type(module) is BertModel]
+    if not encoders:
+        raise UnsupportedModelError(
+            f"{type(model).__name__} is a subclass of BertModel: it runs stock transformers and can have none of "
+            "bertfast's options; load it without them"
+        )
+    engines.attach_all(model, encoders, options)
 
 
 class BertModel(_Loads, hf.BertModel):
@@ -179,7 +179,9 @@ class BertModel(_Loads, hf.BertModel):
 
     def _apply(self, fn: Callable[..., Any], recurse: bool = True) -> nn.Module:
         # .to(), .half() and the like: do not keep the old weights alive until the next call.
-        check_not_released(self, "move or convert its weights")
+        if is_released(self):
+            check_unchanged(self, fn)
+            return self
         engines.of(self).preparation.reset()
         return super()._apply(fn, recurse)  # type: ignore[no-any-return]
 

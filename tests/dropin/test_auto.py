@@ -8,6 +8,8 @@ import transformers
 from tolerances import assert_same_output
 
 import bertfast
+from bertfast import engines
+from bertfast.options import Options
 from dropin.helpers import counted
 
 NAMES = {
@@ -48,6 +50,41 @@ def test_the_class_stands_for_transformers_own():
     assert bertfast.AutoModel.__name__ == "AutoModel"
     assert bertfast.AutoModel is bertfast.AutoModel
     assert not hasattr(bertfast, "AutoModelForNothing")
+
+
+_OPTIONS = {"pad_outputs": "zero", "on_fallback": "raise", "cuda_graphs": False, "precision": "auto"}
+
+
+@pytest.mark.parametrize("folder", ["BertModel"], indirect=True)
+def test_options_of_accelerate_among_the_arguments(folder, make_config):
+    """Of all that loads or makes a model; none of them reaches the configuration."""
+    made = (
+        bertfast.BertModel.from_pretrained(folder, **_OPTIONS),
+        bertfast.BertModel.from_pretrained(folder, output_loading_info=True, **_OPTIONS)[0],
+        bertfast.AutoModel.from_pretrained(folder, **_OPTIONS),
+        bertfast.AutoModel.from_pretrained(folder, output_loading_info=True, **_OPTIONS)[0],
+        bertfast.AutoModel.from_config(make_config(), **_OPTIONS),
+        bertfast.AutoModelForMaskedLM.from_config(make_config(), **_OPTIONS).bert,
+    )
+    for model in made:
+        assert engines.of(model).options == Options(**_OPTIONS)
+        assert not _OPTIONS.keys() & model.config.to_dict().keys()
+
+
+def test_options_that_do_not_exist_are_refused_before_anything_is_made():
+    for make in (
+        bertfast.BertModel.from_pretrained,
+        bertfast.AutoModel.from_pretrained,
+        bertfast.AutoModel.from_config,
+    ):
+        with pytest.raises(ValueError, match="pad_outputs='none'"):
+            make(None, pad_outputs="none")
+
+
+def test_from_config_refuses_what_it_cannot_have():
+    electra = transformers.ElectraConfig(hidden_size=16, num_attention_heads=2, intermediate_size=16, vocab_size=40)
+    with pytest.raises(bertfast.UnsupportedModelError):
+        bertfast.AutoModel.from_config(electra, precision="bfloat16")
 
 
 @pytest.mark.slow

@@ -186,6 +186,8 @@ def test_giving_up_the_originals_frees_their_memory(make_pair, precision, batch,
         lambda model, batch: model.state_dict(),
         lambda model, batch: torch.nn.Sequential(model).state_dict(),
         lambda model, batch: model.double(),
+        lambda model, batch: model.to_empty(device="cpu"),
+        lambda model, batch: torch.nn.Sequential(model).share_memory(),
         lambda model, batch: model.to("meta"),
         lambda model, batch: bertfast.restore(model),
         lambda model, batch: bertfast.accelerate(model),
@@ -199,6 +201,8 @@ def test_giving_up_the_originals_frees_their_memory(make_pair, precision, batch,
         "state_dict",
         "outer_state_dict",
         "double",
+        "to_empty",
+        "share_memory",
         "to",
         "restore",
         "accelerate",
@@ -213,6 +217,36 @@ def test_what_needs_the_originals_is_refused(make_pair, batch, precision, all_fa
         use(pair.fast, batch)
     pair.fast.eval()
     _check(pair, batch, all_fast)
+
+
+@pytest.mark.parametrize(
+    "move",
+    [
+        lambda model: model.to("cpu"),
+        lambda model: model.cpu().float(),
+        lambda model: transformers.pipeline("text-classification", model, tokenizer=object(), device="cpu").model,
+    ],
+    ids=["to", "cpu_float", "pipeline"],
+)
+def test_a_move_to_where_it_is_changes_nothing(make_pair, batch, precision, all_fast, move):
+    pair = make_pair("BertForSequenceClassification")
+    model = bertfast.accelerate(pair.fast, precision=precision, keep_original=False)
+    assert move(model) is model
+    with torch.no_grad(), all_fast(model):
+        actual = model(**batch).logits
+    assert relative_error(actual, pair.stock(**batch).logits) <= REDUCED_TOLERANCES[precision].model
+
+
+@pytest.mark.parametrize("asked", [None, "float32"])
+def test_nothing_to_give_up_is_said(make_pair, batch, all_fast, caplog, asked):
+    pair = make_pair()
+    with all_fast(pair.fast):
+        bertfast.accelerate(pair.fast, precision=asked, keep_original=False, pad_outputs="exact")
+        pair.check(**batch)
+    assert [record.getMessage() for record in caplog.records] == [
+        f"bertfast: BertModel keeps its weights in spite of keep_original=False: precision={asked!r} has copied none"
+    ]
+    pair.fast.state_dict()
 
 
 @pytest.mark.parametrize("trained", ["inputs_embeds", "parameters"])
