@@ -43,8 +43,9 @@ def accelerate(
     the instructions, float32 is used and a warning says so. Gradients are always those of stock. keep_original: False
     frees the weights that were copied; the model can then neither run stock, nor be trained, moved or saved.
 
-    Calling it again changes the options. Raises UnsupportedModelError if there is no BERT encoder inside, ValueError
-    for an option that does not exist, PrecisionError for a precision that the weights do not allow.
+    Calling it again changes the options. Raises UnsupportedModelError if there is no BERT encoder inside, or one that
+    cannot give up its weights, ValueError for an option that does not exist, PrecisionError for a precision that the
+    weights do not allow, ReleasedWeightsError for one that needs weights given up before. Then nothing has changed.
     """
     return _accelerate(model, Options(pad_outputs, on_fallback, cuda_graphs, precision, keep_original))
 

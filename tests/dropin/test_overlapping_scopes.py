@@ -18,7 +18,7 @@ from transformers.models.bert import modeling_bert
 
 import bertfast
 from bertfast import engines
-from bertfast.models.accelerate import accelerate_what_is_stock
+from bertfast.models.accelerate import accelerate_loaded
 from dropin.helpers import counted, output_of, state_of
 
 HEAD = "BertForSequenceClassification"
@@ -214,7 +214,7 @@ def test_what_must_be_fast_from_now_on_keeps_the_options_of_a_block_to_the_block
     """What ``bertfast.pipeline(model=...)`` does to the model that it is given."""
     model = make_pair(HEAD).stock
     with bertfast.accelerated(model, pad_outputs="zero"):
-        accelerate_what_is_stock(model)
+        accelerate_loaded(model, {})
         assert bertfast.explain(model).pad_outputs == "zero"
     assert type(model) is bertfast.BertForSequenceClassification
     assert bertfast.explain(model).pad_outputs == "auto"
