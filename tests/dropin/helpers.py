@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import torch
 import transformers
-from tolerances import assert_same_output, relative_error
+from tolerances import REDUCED_TOLERANCES, assert_same_output, relative_error
 from torch import Tensor, nn
 from transformers.models.bert.modeling_bert import BertEmbeddings
 
@@ -150,3 +150,13 @@ def output_of(model: nn.Module, inputs: dict[str, Any]) -> Any:
     """The output of a call without gradients."""
     with torch.no_grad():
         return model(**inputs)
+
+
+@torch.no_grad()
+def check_reduced(pair: Any, batch: dict[str, Tensor], all_fast: Callable[..., Any]) -> Tensor:
+    """The output of a fast call of a model with a precision, which is as near to stock as that allows."""
+    with all_fast(pair.fast):
+        actual = pair.fast(**batch).last_hidden_state
+    used = bertfast.explain(pair.fast).matmul_precision
+    assert relative_error(actual, pair.stock(**batch).last_hidden_state) <= REDUCED_TOLERANCES[used].model
+    return actual
