@@ -37,6 +37,6 @@ class Copied:
 
 
 def _sample(tensor: Tensor) -> Tensor:
-    """Values from all over ``tensor``, in its memory: [about 16]."""
-    flat = tensor.view(-1) if tensor.is_contiguous() else tensor.t().reshape(-1)
+    """Values from all over ``tensor``, in its memory: [about 16]. Raises RuntimeError for layouts that need a copy."""
+    flat = (tensor if tensor.is_contiguous() else tensor.t()).view(-1)
     return flat[:: max(1, flat.numel() // _SAMPLES)]

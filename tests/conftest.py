@@ -20,10 +20,12 @@ os.environ["TOKENIZERS_PARALLELISM"] = "false"
 import pytest
 import torch
 from fake_gpu import FakeGpu
+from precisions import REDUCED, needs
 from tolerances import TOLERANCES, assert_same_output
 from torch import Tensor, nn
 
 import bertfast
+from bertfast.precision import missing
 
 torch.set_num_threads(1)
 # torch's tracing log is not for people; pytest would print all of it below a failing test.
@@ -235,6 +237,26 @@ def make_batch() -> Callable[..., dict[str, Tensor]]:
 def fake_gpu(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> FakeGpu:
     """Models run on a stand-in for a GPU: one that waits for the number of tokens, and one that never does."""
     return FakeGpu(rows=request.param).serve(monkeypatch)
+
+
+@pytest.fixture
+def cpu_with(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
+    """``cpu_with(*names)``: torch says that this CPU has these instruction sets and no others."""
+
+    def pretend(*names: str) -> None:
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: dict.fromkeys(names, True))
+        missing.cache_clear()
+
+    yield pretend
+    monkeypatch.undo()
+    missing.cache_clear()
+
+
+@pytest.fixture(params=REDUCED)
+def precision(request: pytest.FixtureRequest) -> str:
+    """Each reduced precision that this CPU is fast in, in turn."""
+    needs(request.param)
+    return str(request.param)
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,6 @@ import pytest
 import torch
 from dropin.helpers import attention, counted
 from parity.heads import call_inputs
-from precisions import REDUCED, needs
 from tolerances import assert_same_output
 from torch import Tensor, nn
 
@@ -66,11 +65,9 @@ def _infer(model: nn.Module, inputs: dict[str, Tensor]) -> Any:
         return model(**inputs)
 
 
-@pytest.mark.parametrize("precision", REDUCED)
 @pytest.mark.parametrize("class_name", ["BertModel", "BertForSequenceClassification"])
 def test_threads_get_their_own_results_in_a_reduced_precision(make_pair, batches, class_name, precision):
     """The same bits as alone; the first of them copies the weights."""
-    needs(precision)
     model = bertfast.accelerate(make_pair(class_name).fast, precision=precision, pad_outputs="zero")
     alone = bertfast.accelerate(copy.deepcopy(model), precision=precision, pad_outputs="zero")
     tasks = [lambda b=b: _infer(model, b)[0] for b in batches * 4]

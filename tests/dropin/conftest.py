@@ -8,9 +8,11 @@ from typing import Any
 import pytest
 import torch
 import transformers
+from precisions import REDUCED, CopyingLinear
 from torch import Tensor
 
 import bertfast
+from bertfast.precision import missing
 
 
 @pytest.fixture
@@ -34,6 +36,15 @@ def pair(make_pair: Callable[..., Any]) -> Any:
 def batch(make_config: Callable[..., Any], make_batch: Callable[..., Any]) -> dict[str, Tensor]:
     """Five texts of 1 to 13 tokens."""
     return make_batch(make_config(), (9, 4, 13, 1, 13))
+
+
+@pytest.fixture(params=REDUCED)
+def precision(request: pytest.FixtureRequest, cpu_with: Callable[..., None], monkeypatch: pytest.MonkeyPatch) -> str:
+    """Each reduced precision in turn; where this CPU is not fast in it, something else multiplies with the copies."""
+    if missing(request.param) is not None:
+        cpu_with(REDUCED[request.param])
+        monkeypatch.setattr("bertfast.backends.cpu.select_cpu_linear", lambda dtype, precision: CopyingLinear)
+    return str(request.param)
 
 
 @pytest.fixture(params=["blas", "onednn"])

@@ -9,18 +9,11 @@ import pickle
 import pytest
 import torch
 import transformers
-from precisions import REDUCED, needs
 from tolerances import REDUCED_TOLERANCES, relative_error
 
 import bertfast
 from bertfast.errors import ReleasedWeightsError, UnsupportedModelError
 from dropin.helpers import check_reduced, counted
-
-
-@pytest.fixture(params=REDUCED)
-def precision(request):
-    needs(request.param)
-    return request.param
 
 
 def _released(make_pair, precision):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 import transformers
-from precisions import needs
 
 import bertfast
 from bertfast.errors import FallbackError, ReleasedWeightsError, UnsupportedModelError
@@ -16,9 +15,7 @@ TASKS = ("text-classification", "token-classification", "fill-mask", "feature-ex
 
 
 @pytest.mark.parametrize("task", TASKS)
-@pytest.mark.parametrize("precision", ["bfloat16", "int8"])
 def test_a_precision(make_model, tokenizer, task, precision):
-    needs(precision)
     class_name, data, options = PIPELINES[task]
     pipe = bertfast.pipeline(task, model=make_model(class_name).stock, tokenizer=tokenizer, precision=precision)
     pipe(data, **options)
@@ -26,10 +23,9 @@ def test_a_precision(make_model, tokenizer, task, precision):
     assert (report.path, report.matmul_precision) == ("fast", precision)
 
 
-def test_giving_up_the_originals(make_model, tokenizer):
-    needs("bfloat16")
+def test_giving_up_the_originals(make_model, tokenizer, precision):
     stock = make_model("BertForSequenceClassification").stock
-    options = {"precision": "bfloat16", "keep_original": False}
+    options = {"precision": precision, "keep_original": False}
     pipe = bertfast.pipeline("text-classification", model=stock, tokenizer=tokenizer, **options)
     pipe(TEXTS)
     with pytest.raises(ReleasedWeightsError):

@@ -9,21 +9,13 @@ import pickle
 import pytest
 import torch
 import transformers
-from precisions import REDUCED, needs
 from tolerances import REDUCED_TOLERANCES, relative_error
 
 import bertfast
 from bertfast import engines
-from bertfast import precision as precisions
 from bertfast.errors import PrecisionError, UnsupportedModelError
 from dropin.helpers import assert_differ, check_reduced
 from dropin.test_staleness import EDITS, TARGETS
-
-
-@pytest.fixture(params=REDUCED)
-def precision(request):
-    needs(request.param)
-    return request.param
 
 
 @pytest.fixture
@@ -53,27 +45,34 @@ def test_an_optimizer_step_is_seen(pair, batch, all_fast):
     assert_differ(check_reduced(pair, batch, all_fast), before)
 
 
-def test_auto_is_what_the_machine_is_fast_at(make_pair, batch, monkeypatch):
-    """And nothing is said of what it lacks: nobody asked for that."""
-    model = bertfast.accelerate(make_pair().fast, precision="auto")
-    model(**batch)
-    expected = "bfloat16" if precisions.missing("bfloat16") is None else "float32"
-    assert bertfast.explain(model).matmul_precision == expected
-    monkeypatch.setattr("bertfast.backends.cpu.missing", lambda name: "this CPU has no such thing")
-    bertfast.accelerate(model, precision="auto")
-    model(**batch)
-    assert bertfast.explain(model).matmul_precision == "float32"
-
-
-def test_what_the_cpu_lacks_is_said_and_float32_used(make_pair, batch, monkeypatch, caplog):
+def test_auto_is_float32_where_bfloat16_is_not_fast(make_pair, batch, cpu_with, caplog):
+    """And nothing is said of what the CPU lacks: nobody asked for that."""
     pair = make_pair()
-    monkeypatch.setattr("bertfast.backends.cpu.missing", lambda name: "this CPU has no such thing")
+    cpu_with("avx512_vnni")
+    caplog.set_level(logging.WARNING, logger="bertfast")
+    bertfast.accelerate(pair.fast, precision="auto", pad_outputs="exact")
+    pair.check(**batch)
+    assert bertfast.explain(pair.fast).matmul_precision == "float32"
+    assert caplog.records == []
+
+
+@pytest.mark.parametrize("precision", ["bfloat16"], indirect=True)
+def test_auto_is_bfloat16_where_that_is_fast(precision, make_pair, batch, all_fast):
+    pair = make_pair()
+    bertfast.accelerate(pair.fast, precision="auto")
+    check_reduced(pair, batch, all_fast)
+    assert bertfast.explain(pair.fast).matmul_precision == precision
+
+
+def test_what_the_cpu_lacks_is_said_and_float32_used(make_pair, batch, cpu_with, caplog):
+    pair = make_pair()
+    cpu_with("avx512_bf16")
     caplog.set_level(logging.WARNING, logger="bertfast")
     bertfast.accelerate(pair.fast, precision="int8", keep_original=False, pad_outputs="exact")
     pair.check(**batch)
     pair.check(**batch)
     assert [record.getMessage() for record in caplog.records] == [
-        "bertfast: BertModel computes in float32, not in int8: this CPU has no such thing"
+        "bertfast: BertModel computes in float32, not in int8: this CPU has neither AMX-INT8 nor VNNI"
     ]
     assert bertfast.explain(pair.fast).weight_copy_bytes == 0
 

@@ -5,17 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 import transformers
-from precisions import REDUCED, needs
 from tolerances import REDUCED_TOLERANCES, TOLERANCES, assert_gradients_close, relative_error
 
 import bertfast
 from parity.heads import CLASSES, call_inputs
-
-
-@pytest.fixture(params=REDUCED)
-def precision(request):
-    needs(request.param)
-    return request.param
 
 
 @pytest.mark.parametrize("side", ["right", "left", "holed"])
