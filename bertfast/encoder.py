@@ -75,7 +75,7 @@ def run_all_layers(weights: EncoderWeights, x: Tensor, sequences: Sequences) -> 
     scratch = Scratch(weights, states[0])
     for layer in weights.layers:
         states.append(run_layer(weights, layer, states[-1], sequences, scratch))
-    return [x, *(state[:rows] for state in states[1:])]
+    return [x, *(_first_rows(state, rows) for state in states[1:])]
 
 
 def run_layers(weights: EncoderWeights, x: Tensor, sequences: Sequences, first_token_only: bool) -> Tensor:
@@ -87,7 +87,7 @@ def run_layers(weights: EncoderWeights, x: Tensor, sequences: Sequences, first_t
         x = run_layer(weights, layer, x, sequences, scratch)
     if first_token_only:
         return run_layer_on_first(weights, last, x, sequences, scratch)
-    return run_layer(weights, last, x, sequences, scratch)[:rows]
+    return _first_rows(run_layer(weights, last, x, sequences, scratch), rows)
 
 
 def _filled_up(weights: EncoderWeights, x: Tensor) -> Tensor:
@@ -95,6 +95,11 @@ def _filled_up(weights: EncoderWeights, x: Tensor) -> Tensor:
     if torch.compiler.is_compiling():
         return x
     return filled_up(x, weights.backend.padded_rows(x.shape[0], weights.dtype, weights.precision))
+
+
+def _first_rows(x: Tensor, rows: int) -> Tensor:
+    """x without what `_filled_up` added, and nothing else in its memory: callers may keep it."""
+    return x if x.shape[0] == rows else x[:rows].clone()
 
 
 def run_layer(
@@ -120,7 +125,7 @@ def run_layer_on_first(
     key_value = weights.first_token.key_value(x).view(-1, 2, spec.num_heads, spec.head_size)
     context = first_token_attention(query, key_value, sequences.cu_seqlens, sequences.key_lengths, spec.scale)
     context = _filled_up(weights, context.view(-1, spec.hidden_size))
-    return after_attention(weights, layer, context, first, scratch)[: len(sequences)]
+    return _first_rows(after_attention(weights, layer, context, first, scratch), len(sequences))
 
 
 def after_attention(

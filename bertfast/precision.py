@@ -68,12 +68,29 @@ def check_float32(asked: str, dtype: torch.dtype) -> None:
 
 @cache
 def missing(precision: str) -> str | None:
-    """Which instructions this CPU lacks to be fast in ``"bfloat16"`` or ``"int8"``; None if it has them."""
+    """What this machine lacks to be fast, and right, in ``"bfloat16"`` or ``"int8"``; None if nothing."""
     if not torch.backends.mkldnn.is_available():
         return "this torch was built without oneDNN"
     has = torch.cpu.get_capabilities()
     if precision == "bfloat16":
-        fast = has.get("amx_bf16") or has.get("avx512_bf16")
-        return None if fast else "this CPU has neither AMX-BF16 nor AVX512-BF16"
-    fast = has.get("amx_int8") or has.get("avx512_vnni") or has.get("avx_vnni")
-    return None if fast else "this CPU has neither AMX-INT8 nor VNNI"
+        if not (has.get("amx_bf16") or has.get("avx512_bf16")):
+            return "this CPU has neither AMX-BF16 nor AVX512-BF16"
+        capability = torch.backends.cpu.get_cpu_capability()
+        # Either may have been told to use less than there is.
+        if not torch.ops.mkldnn._is_mkldnn_bf16_supported() or not capability.startswith("AVX512"):
+            return "oneDNN or torch is kept from using AVX-512: see ONEDNN_MAX_CPU_ISA and ATEN_CPU_CAPABILITY"
+        return None
+    if not (has.get("amx_int8") or has.get("avx512_vnni") or has.get("avx_vnni")):
+        return "this CPU has neither AMX-INT8 nor VNNI"
+    return None if _sums_int8_exactly() else "oneDNN is kept from using VNNI: see ONEDNN_MAX_CPU_ISA"
+
+
+def _sums_int8_exactly() -> bool:
+    """Whether products of int8 are summed in 32 bits: without VNNI, two of them are in 16, which may not hold them."""
+    count, largest = 64, 127
+    weight = torch.ops.onednn.qlinear_prepack(torch.full((16, count), largest, dtype=torch.int8), None)
+    codes, scales, shifts = torch.full((1, count), 255, dtype=torch.uint8), torch.ones(16), torch.zeros(16).int()
+    found = torch.ops.onednn.qlinear_pointwise(
+        codes, 1.0, 0, weight, scales, shifts, None, 1.0, 0, torch.float32, "none", [], ""
+    )
+    return bool((found == count * 255 * largest).all())

@@ -5,8 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-#: Activation -> oneDNN's post-op and its algorithm.
-POST_OPS = {"erf": ("gelu", "none"), "tanh": ("gelu", "tanh"), "relu": ("relu", "")}
+#: Activation -> oneDNN's post-op and its algorithm. Not its ReLU, which makes NaN zero.
+POST_OPS = {"erf": ("gelu", "none"), "tanh": ("gelu", "tanh")}
+NO_POST_OP = ("none", "")
 
 
 def activate_(y: Tensor, activation: str) -> Tensor:

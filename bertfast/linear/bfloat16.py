@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from bertfast.linear.activation import POST_OPS
+from bertfast.linear.activation import NO_POST_OP, POST_OPS, activate_
 from bertfast.linear.interface import Norm
 
 
@@ -29,13 +29,15 @@ class BFloat16Linear:
         self.num_bytes = weight.nbytes + self._bias.nbytes
 
     def __call__(self, x: Tensor, out: Tensor | None = None) -> Tensor:
-        return self._multiply(x, "none", "")
+        return self._multiply(x, *NO_POST_OP)
 
     def activated(self, x: Tensor, activation: str, out: Tensor | None = None) -> Tensor:
-        return self._multiply(x, *POST_OPS[activation])
+        post_op = POST_OPS.get(activation)
+        y = self._multiply(x, *(post_op or NO_POST_OP))
+        return y if post_op else activate_(y, activation)
 
     def add_norm(self, x: Tensor, residual: Tensor, norm: Norm) -> Tensor:
-        total = self._multiply(x, "none", "").to(residual.dtype).add_(residual)
+        total = self._multiply(x, *NO_POST_OP).to(residual.dtype).add_(residual)
         return F.layer_norm(total, norm.weight.shape, norm.weight, norm.bias, norm.eps)
 
     def _multiply(self, x: Tensor, post_op: str, algorithm: str) -> Tensor:

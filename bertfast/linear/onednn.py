@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from bertfast.linear.activation import POST_OPS, activate_
+from bertfast.linear.activation import NO_POST_OP, POST_OPS, activate_
 from bertfast.linear.in_place import InPlaceLinear
 from bertfast.linear.interface import Norm
 
@@ -51,8 +51,10 @@ class FusedLinear(InPlaceLinear):
     name = "onednn fused"
 
     def activated(self, x: Tensor, activation: str, out: Tensor | None = None) -> Tensor:
-        parts = [self._product(x, weight, bias, *POST_OPS[activation]) for weight, bias, _ in self._parts]
-        return parts[0] if len(parts) == 1 else torch.cat(parts, 1)
+        post_op = POST_OPS.get(activation)
+        parts = [self._product(x, weight, bias, *(post_op or NO_POST_OP)) for weight, bias, _ in self._parts]
+        y = parts[0] if len(parts) == 1 else torch.cat(parts, 1)
+        return y if post_op else activate_(y, activation)
 
     def add_norm(self, x: Tensor, residual: Tensor, norm: Norm) -> Tensor:
         if len(self._parts) > 1:
@@ -63,7 +65,7 @@ class FusedLinear(InPlaceLinear):
 
     def _multiply(self, x: Tensor, out: Tensor) -> None:
         for weight, bias, columns in self._parts:
-            out[:, columns] = self._product(x, weight, bias, "none", "")
+            out[:, columns] = self._product(x, weight, bias, *NO_POST_OP)
 
     def _product(self, x: Tensor, weight: Tensor, bias: Tensor, post_op: str, algorithm: str) -> Tensor:
         return torch.ops.mkldnn._linear_pointwise(x, weight, bias, post_op, [], algorithm)  # type: ignore[no-any-return]

@@ -75,6 +75,17 @@ def test_activated(shape, dtype, activation, linear):
     assert relative_error(layer.activated(x, activation, out=offered), wanted) <= bound
 
 
+@pytest.mark.parametrize("activation", ["erf", "tanh", "relu"])
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_nan_is_not_activated_away(dtype, activation, linear):
+    """By oneDNN's ReLU it would be."""
+    x, weight, bias, _, _ = _sample(33, 64, 96, dtype)
+    bias[3] = float("nan")
+    found = linear(dtype)([weight], [bias]).activated(x, activation)
+    assert found[:, 3].isnan().all()
+    assert torch.isfinite(found[:, 4:]).all()
+
+
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("shape", _SHAPES, ids=str)
 def test_add_norm(shape, dtype, linear):

@@ -111,3 +111,14 @@ def test_padded_rows():
     assert all(8 * (padded - rows) <= rows for rows, padded in enumerate(found) if rows >= 128)
     assert len(set(found)) == 1 + 8 + 5 * 8
     assert found == sorted(found)
+
+
+@pytest.mark.parametrize("activation", ["erf", "tanh", "relu"])
+@pytest.mark.parametrize("precision", REDUCED)
+def test_nan_is_not_activated_away(precision, activation):
+    needs(precision)
+    weight, bias = randn(96, 64), randn(96)
+    bias[3] = float("nan")
+    found = select_cpu_linear(torch.float32, precision)([weight], [bias]).activated(randn(5, 64), activation)
+    assert found[:, 3].isnan().all()
+    assert torch.isfinite(found[:, 4:]).all()
