@@ -37,6 +37,7 @@ MODULES = (
     "pipelines",
     "sentence_transformers",
     "adapters",
+    "precisions",
 )
 
 

@@ -27,11 +27,16 @@ def _docstrings(module: ModuleType) -> tuple[str, ...]:
     return tuple(sorted({" ".join(text.split()) for text in documented if isinstance(text, str) and len(text) > 80}))
 
 
-def examples(tokenizer: Any, part: str) -> list[dict[str, Any]]:
-    """Tokenized, unpadded: ``"train"`` has 16 of each module, ``"test"`` the next 6."""
+def labelled(part: str) -> list[tuple[str, int]]:
+    """Texts and labels: ``"train"`` has 16 of each module, ``"test"`` the next 6."""
     rows: slice = slice(0, 16) if part == "train" else slice(16, 22)
-    found = [(text, i) for i, module in enumerate(_MODULES) for text in _docstrings(module)[rows]]
-    return [{**tokenizer(text, truncation=True, max_length=_TOKENS), "labels": label} for text, label in found]
+    return [(text, i) for i, module in enumerate(_MODULES) for text in _docstrings(module)[rows]]
+
+
+def examples(tokenizer: Any, part: str) -> list[dict[str, Any]]:
+    """The same, tokenized, unpadded."""
+    texts = labelled(part)
+    return [{**tokenizer(text, truncation=True, max_length=_TOKENS), "labels": label} for text, label in texts]
 
 
 def batches(tokenizer: Any, part: str, seed: int = 0) -> Iterator[dict[str, Tensor]]:

@@ -27,6 +27,9 @@ transformers and on bertfast, compares what the second column names, and writes 
 - **refused**: an error instead of a result. *as stock*: transformers raises too, and the same `except` catches both.
 - **stock, traced**: a compiler takes transformers' own code; nothing is counted.
 - **not in this version**: this transformers has no such thing.
+
+"Within the bound" of bfloat16 or int8 is that of `tests/tolerances.py`, against stock in float32. A row that a machine
+cannot run, for want of a package or of instructions, is skipped there, and keeps its cell.
 """
 
 

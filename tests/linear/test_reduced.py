@@ -113,10 +113,21 @@ def test_padded_rows():
     assert found == sorted(found)
 
 
+@pytest.mark.parametrize("precision", ["int8"], indirect=True)
+@pytest.mark.parametrize(
+    ("instructions", "dtype"), [("avx512_bf16", torch.bfloat16), ("avx512_vnni", torch.float32)], ids=str
+)
+def test_int8_gives_attention_what_the_cpu_is_fast_in(instructions, dtype, precision, cpu_with):
+    cpu_with(instructions)
+    layer, x, wanted = _layer(precision, 33, 96, 64)
+    found = layer(x)
+    assert found.dtype == dtype
+    assert relative_error(found, wanted) <= REDUCED_TOLERANCES[precision].dense
+    assert layer.activated(x, "erf").dtype == torch.float32
+
+
 @pytest.mark.parametrize("activation", ["erf", "tanh", "relu"])
-@pytest.mark.parametrize("precision", REDUCED)
 def test_nan_is_not_activated_away(precision, activation):
-    needs(precision)
     weight, bias = randn(96, 64), randn(96)
     bias[3] = float("nan")
     found = select_cpu_linear(torch.float32, precision)([weight], [bias]).activated(randn(5, 64), activation)

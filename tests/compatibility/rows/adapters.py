@@ -22,7 +22,7 @@ def _peft() -> Any:
     return pytest.importorskip("peft", reason="needs peft")
 
 
-def _lora(bench: Bench, model: nn.Module, kind: str = "LoraConfig", **options: Any) -> Any:
+def with_lora(bench: Bench, model: nn.Module, kind: str = "LoraConfig", **options: Any) -> Any:
     """The model with seeded, active adapters on queries and values."""
     peft = _peft()
     torch.manual_seed(2)
@@ -37,14 +37,14 @@ def _lora(bench: Bench, model: nn.Module, kind: str = "LoraConfig", **options: A
 
 def _adapted(bench: Bench, **options: Any) -> tuple[Any, Any]:
     pair = bench.pair(_CLASS)
-    return _lora(bench, pair.stock, **options), _lora(bench, pair.fast, **options)
+    return with_lora(bench, pair.stock, **options), with_lora(bench, pair.fast, **options)
 
 
 @behaviour(_GROUP, "LoRA, active", "all outputs", FALLBACK)
 def _active(bench: Bench) -> None:
     pair, batch = bench.pair(_CLASS), bench.batch()
     before = plain(batch)(pair.stock)
-    stock, fast = _lora(bench, pair.stock), _lora(bench, pair.fast)
+    stock, fast = with_lora(bench, pair.stock), with_lora(bench, pair.fast)
     assert_differ(bench.same(plain(batch), stock, fast).logits, before.logits)
 
 
@@ -99,7 +99,7 @@ def _circle(bench: Bench) -> None:
 @behaviour(_GROUP, "`bertfast.accelerate(peft_model)`: active, then merged", "all outputs", BOTH)
 def _accelerated(bench: Bench) -> None:
     batch = bench.batch()
-    stock = _lora(bench, bench.pair(_CLASS).stock)
+    stock = with_lora(bench, bench.pair(_CLASS).stock)
     fast = bertfast.accelerate(copy.deepcopy(stock))
     bench.same(plain(batch), stock, fast)
     bench.same(plain(batch), stock.merge_and_unload(), fast.merge_and_unload())

@@ -28,14 +28,15 @@ def _package() -> Any:
     return pytest.importorskip("sentence_transformers", reason="needs sentence-transformers")
 
 
-def _embedder(bench: Bench, **options: Any) -> Any:
+def embedder(bench: Bench, **options: Any) -> Any:
+    """Stock's SentenceTransformer of MiniLM."""
     return _package().SentenceTransformer(str(bench.minilm), device="cpu", **options)
 
 
 def _encodes(name: str, encode: Callable[[Any], Any], equal: str = "vectors", **options: Any) -> None:
     @behaviour(_GROUP, name, equal)
     def run(bench: Bench) -> None:
-        model = _embedder(bench, **options)
+        model = embedder(bench, **options)
         expected = encode(model)
         bertfast.accelerate(model)
         assert_same(encode(model), expected)
@@ -62,7 +63,7 @@ _encodes("`similarity`", lambda m: m.similarity(m.encode(TEXTS), m.encode(TEXTS)
 @behaviour(_GROUP, "`util.semantic_search`, `util.cos_sim`", "hits, scores")
 def _search(bench: Bench) -> None:
     util = _package().util
-    model = _embedder(bench)
+    model = embedder(bench)
 
     def search() -> Any:
         corpus, queries = model.encode(TEXTS, convert_to_tensor=True), model.encode(TEXTS[:2], convert_to_tensor=True)
@@ -76,7 +77,7 @@ def _search(bench: Bench) -> None:
 @behaviour(_GROUP, "half precision (`model.half()`, `.bfloat16()`)", "vectors")
 def _half(bench: Bench) -> None:
     for dtype in (torch.float16, torch.bfloat16):
-        model = _embedder(bench).to(dtype)
+        model = embedder(bench).to(dtype)
         expected = model.encode(TEXTS, convert_to_tensor=True)
         bertfast.accelerate(model)
         assert_same(model.encode(TEXTS, convert_to_tensor=True), expected, TOLERANCES[dtype].model)
@@ -90,7 +91,7 @@ def _note_counts(module: Any, args: Any, output: Any) -> None:
 
 @behaviour(_GROUP, "`encode` on a pool of processes (`start_multi_process_pool`)", "vectors", slow=True)
 def _pool(bench: Bench) -> None:
-    model = _embedder(bench)
+    model = embedder(bench)
     texts = TEXTS * 4
     expected = model.encode(texts)
     bertfast.accelerate(model)
@@ -108,7 +109,7 @@ def _pool(bench: Bench) -> None:
 
 @behaviour(_GROUP, "`SentenceTransformer.save`, and loading by stock", "every file, byte for byte; vectors")
 def _saved(bench: Bench) -> None:
-    model = _embedder(bench)
+    model = embedder(bench)
     expected = model.encode(TEXTS)
     model.save(str(bench.folder / "stock"))
     bertfast.accelerate(model)
@@ -128,7 +129,7 @@ def _saved(bench: Bench) -> None:
 
 @behaviour(_GROUP, "`bertfast.install()`", "vectors, scores")
 def _installed(bench: Bench) -> None:
-    model, ranker = _embedder(bench), _ranker(bench)
+    model, ranker = embedder(bench), _ranker(bench)
     expected = model.encode(TEXTS), ranker.predict(_PAIRS)
     bertfast.install()
     try:
@@ -144,7 +145,7 @@ def _trained(bench: Bench) -> None:
 
     results = []
     for accelerated in (False, True):
-        model = _embedder(bench)
+        model = embedder(bench)
         if accelerated:
             bertfast.accelerate(model)
         loss_of = losses.MultipleNegativesRankingLoss(model)

@@ -45,7 +45,8 @@ def _plain_loop(bench: Bench) -> None:
     _check_the_circle(bench, models)
 
 
-def _trainer(bench: Bench, model: Any, folder: Path, **options: Any) -> transformers.Trainer:
+def trainer_for(bench: Bench, model: Any, folder: Path, **options: Any) -> transformers.Trainer:
+    """A Trainer of two epochs on docstrings."""
     pytest.importorskip("accelerate", reason="the Trainer needs accelerate")
     arguments = transformers.TrainingArguments(
         output_dir=str(folder),
@@ -74,7 +75,7 @@ def _with_the_trainer(bench: Bench) -> None:
     models = bench.real(_CLASS, num_labels=docstrings.NUM_LABELS)
     results = []
     for model in models:
-        trainer = _trainer(bench, model, bench.folder / "run", eval_strategy="epoch")
+        trainer = trainer_for(bench, model, bench.folder / "run", eval_strategy="epoch")
         loss = trainer.train().training_loss
         metrics = {k: v for k, v in trainer.evaluate().items() if k in ("eval_loss", "eval_accuracy")}
         results.append((loss, metrics, trainer.predict(trainer.eval_dataset).predictions))
@@ -90,7 +91,7 @@ def _predict(bench: Bench) -> None:
         data = [{"input_ids": row["input_ids"]} for row in docstrings.examples(bench.tokenizer, "test")]
 
         def predict(model: Any, data: Any = data) -> np.ndarray:
-            return _trainer(bench, model, bench.folder).predict(data).predictions
+            return trainer_for(bench, model, bench.folder).predict(data).predictions
 
         bench.same(predict, pair.stock, pair.fast)
 
@@ -101,7 +102,7 @@ def _checkpointed_trainer(bench: Bench) -> None:
     results = []
     for model in (pair.stock, pair.fast):
         options = {"gradient_checkpointing": True, "gradient_accumulation_steps": 2, "max_steps": 3}
-        trainer = _trainer(bench, model, bench.folder, **options)
+        trainer = trainer_for(bench, model, bench.folder, **options)
         loss = trainer.train().training_loss
         results.append((loss, dict(model.state_dict())))
         results[-1] += (trainer.evaluate()["eval_loss"],)
@@ -145,7 +146,7 @@ def _bf16_evaluation(bench: Bench) -> None:
     pair = bench.pair(_CLASS, vocab_size=30522, num_labels=docstrings.NUM_LABELS)
 
     def predict(model: Any) -> np.ndarray:
-        trainer = _trainer(bench, model, bench.folder, bf16_full_eval=True)
+        trainer = trainer_for(bench, model, bench.folder, bf16_full_eval=True)
         return trainer.predict(trainer.eval_dataset).predictions
 
     bench.same(predict, pair.stock, pair.fast, TOLERANCES[torch.bfloat16].model)
@@ -159,7 +160,7 @@ def _bf16(bench: Bench) -> None:
         # The Trainer leaves its choice here, for everything that comes later in this process.
         patch.setenv("ACCELERATE_MIXED_PRECISION", "no")
         for model in (pair.stock, pair.fast):
-            trainer = _trainer(bench, model, bench.folder, bf16=True, max_steps=2)
+            trainer = trainer_for(bench, model, bench.folder, bf16=True, max_steps=2)
             results.append((trainer.train().training_loss, trainer.predict(trainer.eval_dataset).predictions))
     trainer.accelerator.state._reset_state(reset_partial_state=True)
     assert_same(results[1], results[0], 0)

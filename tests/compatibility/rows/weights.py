@@ -148,7 +148,8 @@ def _mixed(bench: Bench) -> None:
     bench.refused(plain(bench.batch()), pair.stock, pair.fast)
 
 
-def _through_torch_save(model: nn.Module) -> nn.Module:
+def through_torch_save(model: nn.Module) -> nn.Module:
+    """A copy, pickled by torch."""
     file = io.BytesIO()
     torch.save(model, file)
     file.seek(0)
@@ -170,7 +171,7 @@ def _copied(name: str, make: Callable[[Any], Any]) -> None:
 
 _copied("`copy.deepcopy`", copy.deepcopy)
 _copied("pickle", lambda model: pickle.loads(pickle.dumps(model)))
-_copied("`torch.save(model)`", _through_torch_save)
+_copied("`torch.save(model)`", through_torch_save)
 
 
 @behaviour(_GROUP, "subclasses of bertfast's heads", "all outputs")
