@@ -56,7 +56,7 @@ def stock_class(kind: type) -> type | None:
 def _encoder_behind_pooling(model: Any) -> nn.Module | None:
     """The accelerated encoder of a plain chain of encoder, pooling and what follows, if nothing else looks at it."""
     chain = list(model.children())
-    if not all(_is_unwatched(m) for m in (model, *chain)):
+    if not all(_runs_its_own_forward(m) for m in (model, *chain)):
         return None
     first, *others = chain or [None]
     if not (others and _comes_from_there(type(first), "Transformer") and _comes_from_there(type(others[0]), "Pooling")):
@@ -69,8 +69,8 @@ def _encoder_behind_pooling(model: Any) -> nn.Module | None:
     return encoders[0] if len(encoders) == 1 else None
 
 
-def _is_unwatched(module: nn.Module) -> bool:
-    """Whether nobody stands between the package's own ``forward`` and its caller."""
+def _runs_its_own_forward(module: nn.Module) -> bool:
+    """Whether the module runs the package's own ``forward``, and nobody sees what goes through it."""
     return not is_watched(module) and is_defined_in("sentence_transformers", type(module).forward)
 
 

@@ -10,7 +10,7 @@ from transformers.models.bert import modeling_bert as hf
 
 from bertfast.families import bert as family
 from bertfast.models.bert import BertForMaskedLM, BertForTokenClassification, BertModel
-from bertfast.models.watchers import CALLED, OwnMethods, is_unwatched
+from bertfast.models.watchers import CALL_METHODS, OwnMethods, is_untouched
 
 _ACTIVATIONS = tuple(family.ACTIVATIONS)
 # The exact type of every module outside of the encoder, by name.
@@ -31,7 +31,7 @@ _MASKED_LM: dict[str, tuple[type[nn.Module], ...]] = {
 }
 _HEADS = {BertForTokenClassification: _TOKEN_CLASSIFICATION, BertForMaskedLM: _MASKED_LM}
 _KINDS: set[type] = {BertModel, *(kind for head in _HEADS.values() for kinds in head.values() for kind in kinds)}
-_METHODS = [OwnMethods(kind, CALLED) for kind in _KINDS]
+_METHODS = [OwnMethods(kind, CALL_METHODS) for kind in _KINDS]
 _WEIGHTS = {"weight", "bias"}
 
 
@@ -60,10 +60,10 @@ def _outside(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
 
 
 def _is_plain(module: nn.Module) -> bool:
-    """Whether nobody watches it, and no attribute hides one of its modules, parameters or buffers."""
+    """Whether it is untouched and in eval mode, and no attribute hides one of its modules, parameters or buffers."""
     own = module.__dict__
     registered = {*own["_modules"], *own["_parameters"], *own["_buffers"]}
-    return is_unwatched(module) and not module.training and not registered & own.keys()
+    return is_untouched(module) and not module.training and not registered & own.keys()
 
 
 def _is_pointwise(module: Any) -> bool:

@@ -16,11 +16,14 @@ _LIBRARIES = ("transformers", "torch", "bertfast", "contextlib")
 # Asked about classes, never called for an object.
 _OF_CLASSES = ("__subclasshook__", "__init_subclass__", "__class_getitem__")
 #: What runs between the caller of a module and its ``forward``.
-CALLED = ("__call__", "_call_impl", "forward", "__getattr__", "__getattribute__")
+CALL_METHODS = ("__call__", "_call_impl", "forward", "__getattr__", "__getattribute__")
 
 
-def is_unwatched(module: nn.Module) -> bool:
-    """Whether no hook of the module, and no attribute of its own, sees what goes in or comes out."""
+def is_untouched(module: nn.Module) -> bool:
+    """Whether the module has no hook, is not compiled, and no attribute of its own stands in for a method.
+
+    Stricter than `bertfast.hooks.is_watched`, which asks who sees a call of the module: here, who could change it.
+    """
     compiled = module.__dict__.get("_compiled_call_impl") is not None
     return not is_watched(module) and not compiled and replaced_method(module) is None
 
