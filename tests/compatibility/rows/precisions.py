@@ -171,7 +171,7 @@ _USES: dict[str, Callable[[Any, Bench], Any]] = {
 def _refused_without_originals(name: str, use: Callable[[Any, Bench], Any]) -> None:
     @behaviour(_GROUP, f"`keep_original=False`: {name}", "error", REFUSED)
     def run(bench: Bench) -> None:
-        precision = next((name for name in REDUCED if missing(name) is None), REDUCED[0])
+        precision = next((name for name in REDUCED if missing(name) is None), "bfloat16")
         needs(precision)
         torch._dynamo.reset()
         pair = _pair(bench, precision, keep_original=False)
