@@ -119,25 +119,28 @@ def _released_weights(model: nn.Module) -> Preparation | None:
 
 
 def _prepare_to_release(root: nn.Module, engines: Mapping[nn.Module, Engine]) -> list[nn.Module]:
-    """The encoders that have copied weights, and so can give up the originals."""
-    found = []
-    for encoder, engine in engines.items():
-        if is_released(encoder):
-            continue
+    """Prepare the encoders that can give up weights, those which are copied for their precision, and return them."""
+    copying = [e for e, engine in engines.items() if not is_released(e) and _copies(e, engine.options)]
+    for encoder in copying:
         try:
-            prepared = engine.preparation.of(encoder)
+            prepared = engines[encoder].preparation.of(encoder)
         except Refused as refusal:
             raise UnsupportedModelError(
                 f"{type(encoder).__name__} runs stock transformers ({refusal}), which needs the weights that "
                 "keep_original=False gives up"
             ) from refusal
-        if prepared.weights.copied:
-            check_not_shared(root, encoder, prepared)
-            found.append(encoder)
-        elif prepared.lacks is None:
-            logger.warning(
-                "bertfast: %s keeps its weights in spite of keep_original=False: precision=%r has copied none",
-                type(encoder).__name__,
-                engine.options.precision,
-            )
-    return found
+        check_not_shared(root, encoder, prepared)
+    return copying
+
+
+def _copies(encoder: nn.Module, options: Options) -> bool:
+    """Whether these options copy weights. If not, says that there is nothing to give up."""
+    choice = resolve_precision(options.precision, next(encoder.parameters()))
+    # What the machine lacks is said when the weights are prepared.
+    if choice.reduced is None and choice.lacks is None:
+        logger.warning(
+            "bertfast: %s keeps its weights in spite of keep_original=False: precision=%r copies none",
+            type(encoder).__name__,
+            options.precision,
+        )
+    return choice.reduced is not None

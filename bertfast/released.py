@@ -35,14 +35,12 @@ def check_not_released(model: nn.Module, purpose: str = "be prepared anew") -> N
 def check_unchanged(model: nn.Module, change: Callable[[Tensor], Tensor]) -> None:
     """Raise ReleasedWeightsError if ``change``, what `nn.Module.to` and the like do, would do anything to the model."""
     with torch.no_grad():
-        # Of the same kind but small, so that nothing is done to the model itself.
-        stand_ins = [t.new_zeros((1,) * t.dim()) for t in (*model.parameters(), *model.buffers())]
-        addresses = [t.data_ptr() for t in stand_ins]
-        changed = [change(t) for t in stand_ins]
-    if any(a is not b for a, b in zip(changed, stand_ins, strict=True)) or addresses != [
-        t.data_ptr() for t in stand_ins
-    ]:
-        check_not_released(model, "move or convert its weights")
+        for tensor in (*model.parameters(), *model.buffers()):
+            # Of the same kind but small: nothing is done to the model itself.
+            stand_in = tensor.new_zeros((1,) * tensor.dim())
+            address = stand_in.data_ptr()
+            if change(stand_in) is not stand_in or stand_in.data_ptr() != address:
+                check_not_released(model, "move or convert its weights")
 
 
 def check_not_shared(root: nn.Module, model: nn.Module, prepared: Prepared) -> None:

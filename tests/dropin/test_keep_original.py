@@ -101,7 +101,7 @@ def test_nothing_to_give_up_is_said(make_pair, batch, all_fast, caplog, asked):
         bertfast.accelerate(pair.fast, precision=asked, keep_original=False, pad_outputs="exact")
         pair.check(**batch)
     assert [record.getMessage() for record in caplog.records] == [
-        f"bertfast: BertModel keeps its weights in spite of keep_original=False: precision={asked!r} has copied none"
+        f"bertfast: BertModel keeps its weights in spite of keep_original=False: precision={asked!r} copies none"
     ]
     pair.fast.state_dict()
 
