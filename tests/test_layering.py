@@ -26,7 +26,7 @@ _LAYERS = (
     ("models.install", "models.pipeline_iterators"),
     ("models.token_heads",),
     ("models.bert", "models.tokenizers", "models.__init__"),
-    ("models.batch_methods", "models.forwards", "models.loading", "models.watchers", "engines"),
+    ("models.batch_methods", "models.forwards", "models.stand_ins", "models.loading", "models.watchers", "engines"),
     ("engine",),
     ("forward",),
     ("plan", "preparing"),

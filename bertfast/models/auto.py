@@ -9,8 +9,7 @@ import transformers
 
 from bertfast.models.accelerate import accelerate_loaded
 from bertfast.models.loading import load
-
-_classes: dict[type, type] = {}
+from bertfast.models.stand_ins import StandIns
 
 
 class _Accelerates:
@@ -29,6 +28,9 @@ class _Accelerates:
         return load(cls._stock.from_config, args, kwargs, accelerate_loaded)
 
 
+_stand_ins = StandIns(__name__, _Accelerates, body=lambda stock: {"_stock": stock})
+
+
 def is_auto_model(name: str) -> bool:
     """Whether transformers has a class of this name that picks a model's class."""
     return name.startswith("AutoModel") and inspect.isclass(getattr(transformers, name, None))
@@ -36,8 +38,4 @@ def is_auto_model(name: str) -> bool:
 
 def auto_model_class(name: str) -> type:
     """transformers' class ``name``, giving accelerated models."""
-    stock = getattr(transformers, name)
-    if stock not in _classes:
-        body = {"__module__": __name__, "__qualname__": name, "__doc__": stock.__doc__, "_stock": stock}
-        _classes[stock] = type(name, (_Accelerates, stock), body)
-    return _classes[stock]
+    return _stand_ins.stand_in(getattr(transformers, name))

@@ -14,13 +14,13 @@ from typing import Any
 from torch import Tensor
 
 from bertfast.hooks import replaced_method
+from bertfast.models.stand_ins import StandIns
 from bertfast.models.watchers import OwnMethods
 
 _HOMES = {
     "TokenClassificationPipeline": "transformers.pipelines.token_classification",
     "FillMaskPipeline": "transformers.pipelines.fill_mask",
 }
-_classes: dict[type, type] = {}
 # By the class that stands in: its own methods, and those of the class it stands in for, which it calls.
 _methods: dict[type, tuple[OwnMethods, OwnMethods]] = {}
 
@@ -30,15 +30,14 @@ def accelerated_class(kind: type) -> type | None:
     home = _HOMES.get(kind.__name__)
     if home is None or getattr(sys.modules.get(home), kind.__name__, None) is not kind:
         return None
-    if kind not in _classes:
-        # One base: an object may change its class only for one of the same layout.
-        fast = type(kind.__name__, (kind,), _body(kind))
-        _classes[kind], _methods[fast] = fast, (OwnMethods(fast), OwnMethods(kind))
-    return _classes[kind]
+    fast = _stand_ins.stand_in(kind)
+    if fast not in _methods:
+        _methods[fast] = OwnMethods(fast), OwnMethods(kind)
+    return fast
 
 
 def _body(kind: Any) -> dict[str, Any]:
-    """The class that stands in for ``kind``. ``forward`` stays: its caller sees what it gives."""
+    """What the class that stands in for ``kind`` does otherwise. ``forward`` stays: its caller sees what it gives."""
 
     @functools.wraps(kind.get_iterator)
     def get_iterator(self: Any, *args: Any, **kwargs: Any) -> Any:
@@ -50,13 +49,16 @@ def _body(kind: Any) -> dict[str, Any]:
 
         return leave_padding_out(self, results, _reads_no_padding)
 
-    about = {"__module__": __name__, "__qualname__": kind.__qualname__, "__doc__": kind.__doc__}
-    return {**about, "get_iterator": get_iterator}
+    return {"get_iterator": get_iterator}
+
+
+# No mixin: an object may change its class only for one of the same layout.
+_stand_ins = StandIns(__name__, body=_body)
 
 
 def stock_class(kind: type) -> type | None:
     """The class that ``kind`` stands in for; None if it stands in for none."""
-    return next((stock for stock, fast in _classes.items() if fast is kind), None)
+    return _stand_ins.stock(kind)
 
 
 def _is_own(pipe: Any) -> bool:

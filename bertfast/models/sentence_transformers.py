@@ -14,13 +14,13 @@ from torch import nn
 
 from bertfast.hooks import is_watched
 from bertfast.models.bert import BertModel, reading
+from bertfast.models.stand_ins import StandIns
 from bertfast.options import Reads
 from bertfast.origin import is_defined_in
 
 _EMBEDDING = "sentence_embedding"
 # What may follow the encoder: Pooling reads the tokens, under the mask in all of its modes; the others read its result.
 _AFTER_THE_ENCODER = ("Pooling", "Dense", "Normalize")
-_classes: dict[type, type] = {}
 
 
 class _MasksPadding:
@@ -38,19 +38,17 @@ class _MasksPadding:
             return encode(*args, **kwargs)
 
 
+_stand_ins = StandIns(__name__, _MasksPadding)
+
+
 def accelerated_class(kind: type) -> type | None:
     """The class that stands in for sentence-transformers' ``SentenceTransformer``; None for any other class."""
-    if not _comes_from_there(kind, "SentenceTransformer"):
-        return None
-    if kind not in _classes:
-        body = {"__module__": __name__, "__qualname__": kind.__qualname__, "__doc__": kind.__doc__}
-        _classes[kind] = type(kind.__name__, (_MasksPadding, kind), body)
-    return _classes[kind]
+    return _stand_ins.stand_in(kind) if _comes_from_there(kind, "SentenceTransformer") else None
 
 
 def stock_class(kind: type) -> type | None:
     """The class that ``kind`` stands in for; None if it stands in for none."""
-    return next((stock for stock, fast in _classes.items() if fast is kind), None)
+    return _stand_ins.stock(kind)
 
 
 def _encoder_behind_pooling(model: Any) -> nn.Module | None:

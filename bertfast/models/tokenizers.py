@@ -15,6 +15,7 @@ from transformers import PreTrainedTokenizerBase
 
 from bertfast import compat
 from bertfast.models.batch_methods import BatchMethods
+from bertfast.models.stand_ins import StandIns
 from bertfast.reporting import logger
 
 
@@ -31,7 +32,8 @@ class AutoTokenizer(transformers.AutoTokenizer):
         return tokenizer
 
 
-_classes: dict[type, type] = {}
+# Version 5 has one class under several names: BertTokenizerFast is BertTokenizer.
+_stand_ins = StandIns(__name__, BatchMethods)
 
 
 def is_tokenizer(name: str) -> bool:
@@ -65,13 +67,7 @@ def _stock_class(name: str) -> type | None:
 
 
 def _with_batch_methods(stock: type) -> type:
-    # Version 5 has one class under several names (BertTokenizerFast is BertTokenizer), so classes are the keys.
-    if hasattr(stock, "batch_encode_plus"):
-        return stock
-    if stock not in _classes:
-        body = {"__module__": __name__, "__qualname__": stock.__qualname__, "__doc__": stock.__doc__}
-        _classes[stock] = type(stock.__name__, (BatchMethods, stock), body)
-    return _classes[stock]
+    return stock if hasattr(stock, "batch_encode_plus") else _stand_ins.stand_in(stock)
 
 
 def __getattr__(name: str) -> type:
