@@ -24,7 +24,8 @@ from bertfast.plan import plan_call, stock_forward
 from bertfast.prepared import Prepared
 from bertfast.preparing import Preparation
 from bertfast.probing import decide, is_probing
-from bertfast.released import check_not_released, is_released
+from bertfast.released import check_not_released
+from bertfast.released_parameter import holds_released
 from bertfast.reporting import FAST, REFUSED, STOCK, Call, count, logger
 
 
@@ -100,7 +101,7 @@ class Engine:
 
     def fall_back(self, model: nn.Module, reason: str) -> None:
         """Count a call that stock transformers will run, and say so once per reason; raises if it may not."""
-        refused = is_released(model) or self.options.on_fallback == "raise"
+        refused = holds_released(model) or self.options.on_fallback == "raise"
         call = Call(REFUSED if refused else STOCK, reason)
         decide(self, call)
         new = self._record(call)

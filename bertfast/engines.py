@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import weakref
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -11,18 +10,17 @@ from typing import Any
 from torch import nn
 
 from bertfast.backends import resolve_precision
+from bertfast.changing import CHANGING
 from bertfast.engine import Engine
 from bertfast.errors import UnsupportedModelError
 from bertfast.families import Refused
 from bertfast.options import Options
 from bertfast.preparing import Preparation
-from bertfast.released import check_not_released, check_not_shared, is_released
+from bertfast.released import check_not_released, check_not_shared
+from bertfast.released_parameter import holds_released
 from bertfast.reporting import logger
 
 _ATTRIBUTE = "_bertfast_engine"
-
-#: Held while engines, classes or forwards are exchanged, so that nobody sees or undoes half of it.
-CHANGING = threading.RLock()
 
 _ENGINES: weakref.WeakSet[Engine] = weakref.WeakSet()
 
@@ -84,10 +82,11 @@ def attach_all(root: nn.Module, encoders: Sequence[nn.Module], asked: Options | 
         check_options(encoders, options)
         engines = {encoder: Engine(asked, _released_weights(encoder)) for encoder in encoders}
         given_up = [] if options.keep_original else _prepare_to_release(root, engines)
+        for encoder in given_up:
+            before = held(encoder)
+            engines[encoder].preparation.release(encoder, None if before is None else before.preparation)
         for encoder, engine in engines.items():
             put(encoder, engine)
-        for encoder in given_up:
-            engines[encoder].preparation.release(encoder)
 
 
 def check_options(encoders: Iterable[nn.Module], options: Options) -> None:
@@ -115,12 +114,12 @@ def variant(model: nn.Module, given: Mapping[str, Any]) -> Engine:
 def _released_weights(model: nn.Module) -> Preparation | None:
     """What is left of a model whose weights were given up; None for any other model."""
     engine = held(model)
-    return engine.preparation if engine is not None and engine.belongs_to(model) and is_released(model) else None
+    return engine.preparation if engine is not None and engine.belongs_to(model) and holds_released(model) else None
 
 
 def _prepare_to_release(root: nn.Module, engines: Mapping[nn.Module, Engine]) -> list[nn.Module]:
     """Prepare the encoders that can give up weights, those which are copied for their precision, and return them."""
-    copying = [e for e, engine in engines.items() if not is_released(e) and _copies(e, engine.options)]
+    copying = [e for e, engine in engines.items() if not holds_released(e) and _copies(e, engine.options)]
     for encoder in copying:
         try:
             prepared = engines[encoder].preparation.of(encoder)

@@ -23,6 +23,7 @@ from bertfast.families import Refused
 from bertfast.families import bert as family
 from bertfast.hooks import HOOKS, replaced_method
 from bertfast.origin import home
+from bertfast.released_parameter import ReleasedParameter
 from bertfast.weights import EncoderSpec
 
 _FLOATS = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
@@ -37,7 +38,6 @@ class Snapshot:
 
     def __init__(self, model: Any, modules: Mapping[str, nn.Module], parameters: Mapping[str, nn.Parameter]):
         self.parameters = parameters
-        self._named = dict(modules)
         inner = list(modules.values())
         self._random = [m.__dict__ for m in inner if family.random_in_training(m)]
         self._modules = inner
@@ -59,7 +59,9 @@ class Snapshot:
             ]
         )
         self._weights = _Slots([(m._parameters, name) for m in inner for name in m._parameters])
-        self._tensors = list(parameters.values())
+        # What was given up has no memory, and cannot be given any.
+        self._kept = {name: p for name, p in parameters.items() if type(p) is not ReleasedParameter}
+        self._tensors = list(self._kept.values())
         self._buffers = [b for m in inner for b in m._buffers.values() if b is not None]
         # Reading values from a device would mean to wait for it.
         self._host_buffers = [b for b in self._buffers if b.device.type == "cpu"]
@@ -86,13 +88,23 @@ class Snapshot:
         """Whether the model still consists of the same modules, buffers and constants."""
         return self._structure.same()
 
-    def renewed(self, model: Any) -> Snapshot:
-        """The same modules and parameters, wherever their memory is by now."""
-        return Snapshot(model, self._named, self.parameters)
+    def changed_parameters(self, later: Snapshot) -> list[str]:
+        """The names of the parameters that are others, or elsewhere in memory, in a ``later`` snapshot of the model."""
+        names = self.parameters.keys() | later.parameters.keys()
+        moved = {name for name, place in self._places().items() if later._places().get(name) != place}
+        return sorted(
+            name for name in names if name in moved or self.parameters.get(name) is not later.parameters.get(name)
+        )
 
     def training(self) -> bool:
         """Whether any module that training mode makes random is in training mode."""
         return any([owner["training"] for owner in self._random])
+
+    def _places(self) -> dict[str, tuple[Any, ...]]:
+        """Where each parameter was when the snapshot was taken."""
+        count = len(self._kept)
+        addresses, sizes, strides = (self._layouts[i * count : (i + 1) * count] for i in range(3))
+        return dict(zip(self._kept, zip(addresses, sizes, strides, strict=True), strict=True))
 
     def _current_versions(self) -> list[int]:
         return [b._version for b in self._device_buffers]
@@ -181,7 +193,7 @@ def _check_parameters(model: Any) -> None:
     """All parameters are plain, dense, on one device and of one floating-point dtype."""
     first = model.embeddings.word_embeddings.weight
     for name, parameter in model.named_parameters(remove_duplicate=False):
-        if type(parameter) is not nn.Parameter:
+        if type(parameter) not in (nn.Parameter, ReleasedParameter):
             raise Refused(f"{name} is a {type(parameter).__name__}")
         if parameter.device != first.device:
             raise Refused(f"{name} is on {parameter.device}, word_embeddings on {first.device}")
@@ -189,6 +201,8 @@ def _check_parameters(model: Any) -> None:
             raise Refused(f"{name} is {parameter.dtype}, word_embeddings {first.dtype}")
         if parameter.layout is not torch.strided:
             raise Refused(f"{name} is {parameter.layout}")
+        if type(parameter) is ReleasedParameter:
+            continue
         if parameter.dim() == 2 and not (parameter.is_contiguous() or parameter.t().is_contiguous()):
             raise Refused(f"{name} has strides {parameter.stride()}")
 

@@ -18,7 +18,7 @@ from bertfast.inputs import EncoderInputs, check_inputs
 from bertfast.options import Options, Reads
 from bertfast.padding import Layout, computed_mask, lay_out
 from bertfast.prepared import Prepared
-from bertfast.released import is_released
+from bertfast.released_parameter import holds_released
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ def plan_call(prepared: Prepared, model: Any, arguments: Mapping[str, Any], read
     if torch.is_grad_enabled() and _requires_gradients(prepared, arguments):
         if wants_states:
             raise Refused("output_hidden_states with gradients")
-        if is_released(model):
+        if holds_released(model):
             raise Refused("gradients, which are those of the original weights")
     first_token_only = reads is Reads.FIRST_TOKEN and not wants_states and family.reads_first_token(model.pooler)
     weights = prepared.weights
@@ -74,6 +74,8 @@ def stock_forward(
 def _requires_gradients(prepared: Prepared, arguments: Mapping[str, Any]) -> bool:
     """Whether anything that the encoder computes from requires gradients."""
     embeds = arguments.get("inputs_embeds")
-    return (isinstance(embeds, Tensor) and embeds.requires_grad) or any(
-        parameter.requires_grad for parameter in prepared.snapshot.parameters.values()
-    )
+    if isinstance(embeds, Tensor) and embeds.requires_grad:
+        return True
+    # Each question to a `ReleasedParameter` would go through Python.
+    with torch._C.DisableTorchFunctionSubclass():
+        return any(parameter.requires_grad for parameter in prepared.snapshot.parameters.values())

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import threading
-
 from torch import nn
 
+from bertfast.changing import CHANGING
 from bertfast.graphs import GraphCache
 from bertfast.prepared import Prepared, prepare
-from bertfast.released import check_not_released, release
+from bertfast.released import release, renewed
+from bertfast.released_parameter import holds_released
 from bertfast.reporting import logger
 from bertfast.runner import LayerRunner
 from bertfast.weights import EncoderWeights
@@ -23,7 +23,6 @@ class Preparation:
     def __init__(self, precision: str | None) -> None:
         self.precision = precision
         self.last: Prepared | None = None
-        self._lock = threading.RLock()
         self._said_precision = False
 
     @property
@@ -46,18 +45,31 @@ class Preparation:
         found = self.last
         return found if found is not None and found.holds() else self._renew(model)
 
-    def release(self, model: nn.Module) -> None:
-        """Give up the weights of ``model`` that `of` has copied: see `released.release`."""
-        assert self.last is not None
-        self.last = release(model, self.last)
+    def release(self, model: nn.Module, replaced: Preparation | None) -> None:
+        """Give up the weights of ``model`` that `of` has copied: see `released.release`.
+
+        replaced: another preparation of the same model, which calls that are running may still ask; it gives them the
+        copies from now on.
+        """
+        with CHANGING:
+            assert self.last is not None
+            self.last = release(model, self.last)
+            if replaced is not None:
+                replaced.last = self.last
 
     def reset(self) -> None:
         """Forget the prepared weights; the next call prepares them again."""
         self.last = None
 
     def _renew(self, model: nn.Module) -> Prepared:
-        with self._lock:
-            check_not_released(model)
+        with CHANGING:
+            found = self.last
+            if found is not None and found.holds():
+                # Another thread was first.
+                return found
+            if holds_released(model):
+                found = self.last = renewed(model, found)
+                return found
             found = self.last = prepare(model, self.precision)
             self._say_precision(model, found.lacks)
             return found

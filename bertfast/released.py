@@ -11,25 +11,29 @@ from torch import Tensor, nn
 
 from bertfast.errors import ReleasedWeightsError, UnsupportedModelError
 from bertfast.families import bert as family
+from bertfast.guard import inspect_model
 from bertfast.prepared import Prepared
+from bertfast.released_parameter import ReleasedParameter, holds_released, is_marked, mark
 from bertfast.weights import copied_roles
 
-# A mark that copies and pickles of a model carry.
-_RELEASED = "_bertfast_released"
 
-
-def is_released(model: nn.Module) -> bool:
-    """Whether `release` has taken the weights of ``model``."""
-    return _RELEASED in model.__dict__
+def check_traceable(model: nn.Module) -> None:
+    """Raise ReleasedWeightsError if the weights of ``model`` are gone, where torch.compile traces the question."""
+    if is_marked(model):
+        raise _error(model, "be traced")
 
 
 def check_not_released(model: nn.Module, purpose: str = "be prepared anew") -> None:
     """Raise ReleasedWeightsError if the weights of ``model`` are gone; all but fast calls need them."""
-    if is_released(model):
-        raise ReleasedWeightsError(
-            f"{type(model).__name__} would {purpose}, and keep_original=False has given up the weights; load the model "
-            "again, without it where this is needed"
-        )
+    if holds_released(model):
+        raise _error(model, purpose)
+
+
+def _error(model: nn.Module, purpose: str) -> ReleasedWeightsError:
+    return ReleasedWeightsError(
+        f"{type(model).__name__} would {purpose}, and keep_original=False has given up the weights; load the model "
+        "again, without it where this is needed"
+    )
 
 
 def check_unchanged(model: nn.Module, change: Callable[[Tensor], Tensor]) -> None:
@@ -72,25 +76,45 @@ def _parameters_without(root: nn.Module, left_out: nn.Module) -> Iterator[nn.Par
 
 
 def release(model: nn.Module, prepared: Prepared) -> Prepared:
-    """Give up the weights that ``prepared`` holds copies of: their memory is free, their values are NaN.
+    """Give up the weights that ``prepared`` holds copies of: a `ReleasedParameter` takes the place of each.
 
-    The parameters stay, with their names, shapes and dtype, and require gradients no longer. ``state_dict``,
-    ``load_state_dict`` and what uses them raise ReleasedWeightsError.
+    Names, shapes and dtype stay; no parameter requires gradients any longer. Calls that are running keep what they
+    read. ``state_dict``, ``load_state_dict`` and what uses them raise ReleasedWeightsError.
     """
-    with torch.inference_mode(False), torch.no_grad():
-        for parameter in prepared.snapshot.parameters.values():
-            parameter.requires_grad_(False)
-        for parameter in _copied(prepared):
-            parameter.data = parameter.new_full((1,) * parameter.dim(), float("nan")).expand(parameter.shape)
-    model.__dict__[_RELEASED] = True
-    model.register_state_dict_pre_hook(_refuse_state_dict)
-    model.register_load_state_dict_pre_hook(_refuse_loading)
-    return replace(prepared, snapshot=prepared.snapshot.renewed(model), copied=None)
+    stand_ins = {parameter: ReleasedParameter.of(parameter) for parameter in _copied(prepared)}
+    for parameter in prepared.snapshot.parameters.values():
+        parameter.requires_grad_(False)
+    mark(model)
+    for module in model.modules():
+        for name, found in module._parameters.items():
+            if found is not None and found in stand_ins:
+                module._parameters[name] = stand_ins[found]
+    for module in filter(holds_released, model.modules()):
+        module.register_state_dict_pre_hook(_refuse_state_dict)
+        module.register_load_state_dict_pre_hook(_refuse_loading)
+    _, snapshot = inspect_model(model)
+    return replace(prepared, snapshot=snapshot, copied=None)
 
 
-def _refuse_state_dict(model: nn.Module, prefix: str, keep_vars: bool) -> None:
-    check_not_released(model, "give its state dict")
+def renewed(model: nn.Module, last: Prepared | None) -> Prepared:
+    """``last`` for a model that has changed since, whose weights were given up, if it is right for it still.
+
+    Raises ReleasedWeightsError with what has changed if not, and Refused if stock would have to run.
+    """
+    if last is None or last.copied is not None or not last.weights.copied:
+        check_not_released(model)
+        raise AssertionError(f"{type(model).__name__}: no weight was given up")
+    spec, snapshot = inspect_model(model)
+    changed = last.snapshot.changed_parameters(snapshot)
+    if spec != last.weights.spec or changed:
+        what = f"{', '.join(changed[:3])} changed" if changed else f"{spec} is not {last.weights.spec}"
+        check_not_released(model, f"be prepared anew ({what})")
+    return replace(last, snapshot=snapshot)
 
 
-def _refuse_loading(model: nn.Module, *arguments: Any) -> None:
-    check_not_released(model, "load a state dict")
+def _refuse_state_dict(module: nn.Module, prefix: str, keep_vars: bool) -> None:
+    check_not_released(module, "give its state dict")
+
+
+def _refuse_loading(module: nn.Module, *arguments: Any) -> None:
+    check_not_released(module, "load a state dict")

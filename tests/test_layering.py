@@ -41,7 +41,8 @@ _LAYERS = (
     ("linear.",),
     ("ops.",),
     ("extension", "precision", "probing", "staleness"),
-    ("compat", "errors", "hooks", "origin", "reporting", "versions", "_version"),
+    ("released_parameter",),
+    ("changing", "compat", "errors", "hooks", "origin", "reporting", "versions", "_version"),
 )
 # The only ones that know transformers. Everything else deals in tensors.
 _KNOW_TRANSFORMERS = ("models.", "families.", "compat", "cli.")

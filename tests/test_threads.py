@@ -13,7 +13,7 @@ import pytest
 import torch
 from dropin.helpers import attention, counted
 from parity.heads import call_inputs
-from tolerances import assert_same_output
+from tolerances import REDUCED_TOLERANCES, assert_same_output, relative_error
 from torch import Tensor, nn
 
 import bertfast
@@ -149,6 +149,24 @@ def test_gradients_in_several_threads(make_pair, batches):
     results = _together([lambda one=one: gradient(pair.fast, one) for one in batches])
     for result, wanted in zip(results, expected, strict=True):
         torch.testing.assert_close(result, wanted, rtol=1e-4, atol=1e-4)
+
+
+def test_weights_are_given_up_while_others_call(make_pair, batches, precision):
+    for _ in range(10):
+        pair = make_pair()
+        expected = _infer(pair.stock, batches[0]).last_hidden_state
+        _infer(pair.fast, batches[0])
+
+        def call(model: nn.Module = pair.fast) -> list[Tensor]:
+            return [_infer(model, batches[0]).last_hidden_state for _ in range(5)]
+
+        def give_up(model: nn.Module = pair.fast) -> list[Tensor]:
+            bertfast.accelerate(model, precision=precision, keep_original=False)
+            return [_infer(model, batches[0]).last_hidden_state]
+
+        for results in _together([*[call] * (THREADS - 1), give_up]):
+            for result in results:
+                assert relative_error(result, expected) <= REDUCED_TOLERANCES[precision].model
 
 
 @pytest.mark.parametrize("first", [torch.inference_mode, torch.no_grad, torch.enable_grad])

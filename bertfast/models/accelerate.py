@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from torch import nn
 
 from bertfast import engines
-from bertfast.engines import CHANGING
+from bertfast.changing import CHANGING
 from bertfast.errors import UnsupportedModelError
 from bertfast.models import pipeline_classes, sentence_transformers
 from bertfast.models.bert import ACCELERATED

@@ -23,7 +23,8 @@ from bertfast.hooks import is_watched
 from bertfast.models.forwards import ClassForward
 from bertfast.models.loading import load
 from bertfast.options import Options, Reads
-from bertfast.released import check_not_released, check_unchanged, is_released
+from bertfast.released import check_traceable, check_unchanged
+from bertfast.released_parameter import holds_released
 
 #: An encoder and what its caller reads of it, while such a caller is running.
 _reading: ContextVar[tuple[nn.Module | None, Reads]] = ContextVar("bertfast_reading", default=(None, Reads.EVERYTHING))
@@ -52,7 +53,7 @@ def named_arguments(args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, 
 def _forward(self: nn.Module, stock: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """``BertModel.forward``, packed where it can be, else ``stock``."""
     if torch.compiler.is_compiling():
-        check_not_released(self, "be traced")
+        check_traceable(self)
         return stock(self, *args, **kwargs)
     # Read once: an encoder that runs inside this one is another caller's.
     encoder, reads = _reading.get()
@@ -179,7 +180,7 @@ class BertModel(_Loads, hf.BertModel):
 
     def _apply(self, fn: Callable[..., Any], recurse: bool = True) -> nn.Module:
         # .to(), .half() and the like: do not keep the old weights alive until the next call.
-        if is_released(self):
+        if holds_released(self):
             check_unchanged(self, fn)
             return self
         engines.of(self).preparation.reset()

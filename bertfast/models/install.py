@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from bertfast import engines
-from bertfast.engines import CHANGING
+from bertfast.changing import CHANGING
 from bertfast.errors import UninstallError
 from bertfast.models.bert import BERT, POOLED_HEADS, BertModel, installed_forward, reads_pooled_only
 from bertfast.reporting import logger

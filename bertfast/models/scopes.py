@@ -9,8 +9,8 @@ from weakref import WeakValueDictionary
 from torch import nn
 
 from bertfast import engines
+from bertfast.changing import CHANGING
 from bertfast.engine import Engine
-from bertfast.engines import CHANGING
 from bertfast.models.bert import BertModel
 from bertfast.models.encoders import is_encoder
 from bertfast.models.install import is_installed
