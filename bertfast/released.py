@@ -81,9 +81,10 @@ def release(model: nn.Module, prepared: Prepared) -> Prepared:
     Names, shapes and dtype stay; no parameter requires gradients any longer. Calls that are running keep what they
     read. ``state_dict``, ``load_state_dict`` and what uses them raise ReleasedWeightsError.
     """
-    stand_ins = {parameter: ReleasedParameter.of(parameter) for parameter in _copied(prepared)}
-    for parameter in prepared.snapshot.parameters.values():
-        parameter.requires_grad_(False)
+    with torch.inference_mode(False), torch.no_grad():
+        stand_ins = {parameter: ReleasedParameter.of(parameter) for parameter in _copied(prepared)}
+        for parameter in prepared.snapshot.parameters.values():
+            parameter.requires_grad_(False)
     mark(model)
     for module in model.modules():
         for name, found in module._parameters.items():
@@ -102,13 +103,13 @@ def renewed(model: nn.Module, last: Prepared | None) -> Prepared:
     Raises ReleasedWeightsError with what has changed if not, and Refused if stock would have to run.
     """
     if last is None or last.copied is not None or not last.weights.copied:
-        check_not_released(model)
-        raise AssertionError(f"{type(model).__name__}: no weight was given up")
+        # It shares them with the model that was asked to give them up.
+        raise _error(model, "be prepared anew")
     spec, snapshot = inspect_model(model)
     changed = last.snapshot.changed_parameters(snapshot)
     if spec != last.weights.spec or changed:
         what = f"{', '.join(changed[:3])} changed" if changed else f"{spec} is not {last.weights.spec}"
-        check_not_released(model, f"be prepared anew ({what})")
+        raise _error(model, f"be prepared anew ({what})")
     return replace(last, snapshot=snapshot)
 
 

@@ -22,6 +22,7 @@ _ALLOWED = frozenset(
         Tensor.is_complex,
         Tensor.is_contiguous,
         Tensor.is_floating_point,
+        Tensor.is_inference,
         Tensor.is_shared,
         Tensor.ndimension,
         Tensor.nelement,

@@ -108,6 +108,16 @@ def test_what_reads_no_values_works(head, batch):
     assert output_of(fast, batch).logits.isfinite().all()
 
 
+def test_they_can_be_given_up_in_inference_mode(make_pair, precision, batch, all_fast):
+    pair = make_pair()
+    with torch.inference_mode():
+        bertfast.accelerate(pair.fast, precision=precision, keep_original=False)
+        check_reduced(pair, batch, all_fast)
+    assert not any(parameter.is_inference() for parameter in pair.fast.parameters())
+    pair.fast.config.my_attr = 1
+    check_reduced(pair, batch, all_fast)
+
+
 def _set_attention(model):
     model.set_attn_implementation("eager")
 
