@@ -71,12 +71,14 @@ compatibility: $(VENV)/.ready $(VENV_TF4)/.ready ## Run what docs/compatibility.
 	@$(VENV_TF4)/bin/python tests/compatibility/renew.py $(PYTEST_ARGS)
 
 # As above: what cannot be installed is skipped, aloud.
-cuda-check: ## Build the CUDA extension with a CUDA build of torch, and load it: no GPU
+cuda-check: ## Another torch, a CUDA build: build and load the CUDA extension, run the compatibility rows; no GPU
 	@command -v nvcc >/dev/null || { echo "SKIPPED: make cuda-check: no nvcc on the PATH"; exit 0; }; \
 	test -f $(VENV_CUDA)/.requirements || echo "==> Making $(VENV_CUDA), for torch $(CUDA_TORCH) (several GB)"; \
 	if $(MAKE) --no-print-directory $(VENV_CUDA)/.requirements >'$(CUDA_LOG)' 2>&1; then \
 	  $(VENV_CUDA)/bin/python -c 'import torch; print(f"==> The CUDA extension, torch {torch.__version__}, CUDA {torch.version.cuda}")'; \
-	  $(VENV_CUDA)/bin/python -m pytest tests/build $(PYTEST_ARGS); \
+	  $(VENV_CUDA)/bin/python -m pytest tests/build $(PYTEST_ARGS) && \
+	  echo "==> What docs/compatibility.md promises, the same torch" && \
+	  $(VENV_CUDA)/bin/python -m pytest -m "not slow" tests/compatibility $(PYTEST_ARGS); \
 	else \
 	  echo "SKIPPED: make cuda-check; $(VENV_CUDA) could not be installed:"; \
 	  tail -n 8 '$(CUDA_LOG)' | cut -c 1-300 | sed 's/^/  /'; \
