@@ -56,11 +56,11 @@ test: $(VENV)/.ready ## All tests on the newest transformers, then test-tf4
 	@$(MAKE) --no-print-directory test-tf4
 
 # Only an environment that cannot be installed is skipped, and aloud. A failing test fails.
-test-tf4: ## All tests but those of the kernels on transformers 4.57.6
+test-tf4: ## All tests that transformers matters to, on 4.57.6
 	@test -f $(VENV_TF4)/.ready || echo "==> Making $(VENV_TF4), for transformers 4.57.6"
 	@if $(MAKE) --no-print-directory $(VENV_TF4)/.ready >'$(TF4_LOG)' 2>&1; then \
-	  echo "==> All tests but those of the kernels, transformers 4.57.6"; \
-	  $(VENV_TF4)/bin/python -m pytest --ignore tests/kernels $(PYTEST_ARGS); \
+	  echo "==> All tests but those of kernels, ops and dense layers, transformers 4.57.6"; \
+	  $(VENV_TF4)/bin/python -m pytest --ignore tests/kernels --ignore tests/ops --ignore tests/linear $(PYTEST_ARGS); \
 	else \
 	  echo "SKIPPED: the tests on transformers 4.57.6; $(VENV_TF4) could not be installed:"; \
 	  tail -n 8 '$(TF4_LOG)' | cut -c 1-300 | sed 's/^/  /'; \
