@@ -41,6 +41,10 @@ class Options:
             value = getattr(self, name)
             if value not in allowed:
                 raise ValueError(f"{name}={value!r}: expected one of {', '.join(allowed)}")
+        for name in ("cuda_graphs", "keep_original"):
+            value = getattr(self, name)
+            if not isinstance(value, bool):
+                raise ValueError(f"{name}={value!r}: expected True or False")
         check_name(self.precision)
 
     def drops_padding(self, unseen: bool) -> bool:

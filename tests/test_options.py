@@ -48,3 +48,10 @@ def test_what_is_not_a_precision_gets_no_hint(asked):
 def test_other_options_name_what_is_allowed(name):
     with pytest.raises(ValueError, match=f"{name}='none': expected one of"):
         Options(**{name: "none"})
+
+
+@pytest.mark.parametrize("name", ["cuda_graphs", "keep_original"])
+@pytest.mark.parametrize("value", ["no", 0, None], ids=repr)
+def test_what_is_true_or_false_is_nothing_else(name, value):
+    with pytest.raises(ValueError, match=f"{name}={value!r}: expected True or False"):
+        Options(**{name: value})

@@ -9,10 +9,11 @@ _STEPS = 8
 
 
 def padded_rows(rows: int) -> int:
-    """``rows`` filled up: by tiles, of which all are computed anyway, then in eight steps from one power of two to the
-    next.
+    """The number of rows to compute instead of ``rows``: one of few.
 
-    Compiling a bfloat16 product takes longer than to compute it, and each one that is kept takes memory.
+    Below 256 the next whole tile of 16, whose rows oneDNN computes anyway; above, the next of eight steps that lead
+    from a power of two to the following one. Compiling a bfloat16 product takes longer than computing it, and every
+    one that is kept takes memory.
     """
     step = max(_TILE, (1 << max(rows, 1).bit_length() - 1) // _STEPS)
     return -(-rows // step) * step
