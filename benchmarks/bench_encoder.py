@@ -22,11 +22,11 @@ import numpy as np
 import torch
 import transformers
 from cpu.rows import Row, batch, rows
-from report import write_json
 from timing import Worker, as_json, environment, interleaved
 from torch import Tensor
 
 import bertfast
+from bertfast.tables import write_json
 
 
 def make_transformers(row: Row, threads: int) -> Callable[[], Tensor]:

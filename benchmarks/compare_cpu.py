@@ -25,8 +25,9 @@ from cpu.options import add_common, at_least, folder_for, names_of
 from cpu.peers.setup import Setup
 from cpu.rows import rows
 from cpu.table import HEADER, lines, summary
-from report import write_json
 from timing import environment
+
+from bertfast.tables import write_json
 
 ROWS = {row.name: row for row in rows() if not row.raw_model}
 

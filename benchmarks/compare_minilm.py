@@ -24,9 +24,10 @@ from cpu.models import MINILM
 from cpu.options import add_common, at_least, folder_for, names_of
 from cpu.peers.setup import Setup
 from cpu.retrieval import Array, Quality, pairs, quality
-from report import write_json
-from texts import all_docstrings
 from timing import environment
+
+from bertfast.corpus import all_docstrings
+from bertfast.tables import write_json
 
 MAX_LENGTH = 256
 BATCH_SIZE = 32

@@ -15,7 +15,7 @@ from benchmarks.gpu.budget import Deadline, allot
 from benchmarks.gpu.environment import slug
 from benchmarks.gpu.outcome import Run, failed, passed, skipped
 from benchmarks.gpu.stages import STAGES, Stage, choose
-from benchmarks.report import table, write_json
+from bertfast.tables import table, write_json
 
 
 def test_stages_are_chosen_in_their_own_order():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from benchmarks.gpu.encoder.candidates import CANDIDATES, OURS
 from benchmarks.gpu.encoder.rows import Row
-from benchmarks.report import table
+from bertfast.tables import table
 
 _NAMES = [candidate.name for candidate in CANDIDATES]
 

@@ -27,7 +27,7 @@ from benchmarks.gpu.kernels.cases import Calls, KernelCase, Shape, Work, make_ca
 from benchmarks.gpu.kernels.ceilings import Ceilings, measure_ceilings
 from benchmarks.gpu.kernels.table import Row, print_rows
 from benchmarks.gpu.timers import Timer, interleave, is_alive, make_timer
-from benchmarks.report import write_json
+from bertfast.tables import write_json
 
 _MODELS = {"base": (768, 12, 3072), "large": (1024, 16, 4096)}
 _SIZES = ((32, 128), (8, 512), (1, 128), (128, 128))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from benchmarks.gpu.timers import Spread
-from benchmarks.report import table
+from bertfast.tables import table
 
 
 @dataclass(frozen=True)

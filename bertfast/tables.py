@@ -1,4 +1,4 @@
-"""JSON files and tables of text."""
+"""What commands and benchmarks print and write: tables of text, JSON files."""
 
 from __future__ import annotations
 

@@ -6,9 +6,11 @@ import importlib
 import inspect
 import warnings
 
-_MODULES = ("argparse", "asyncio", "collections", "csv", "datetime", "decimal", "difflib", "email.message", "functools")
-_MODULES += ("heapq", "inspect", "json", "logging", "os", "pathlib", "random", "re", "shutil", "statistics", "string")
-_MODULES += ("subprocess", "tempfile", "textwrap", "threading", "unittest", "urllib.parse", "zipfile")
+_MODULES = (
+    *("argparse", "asyncio", "collections", "csv", "datetime", "decimal", "difflib", "email.message", "functools"),
+    *("heapq", "inspect", "json", "logging", "os", "pathlib", "random", "re", "shutil", "statistics", "string"),
+    *("subprocess", "tempfile", "textwrap", "threading", "unittest", "urllib.parse", "zipfile"),
+)
 
 
 def docstrings(count: int) -> list[str]:
