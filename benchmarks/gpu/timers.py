@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import math
 import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -13,6 +14,8 @@ from typing import Any, Protocol
 import torch
 
 Call = Callable[[], Any]
+# What is read between two turns of an input, in caches.
+CACHES = 3
 
 
 @dataclass(frozen=True)
@@ -155,14 +158,33 @@ def is_alive(timer: Timer) -> bool:
 
 
 def interleave(candidates: Mapping[str, Timed], rounds: int) -> dict[str, Spread]:
-    """Each one's times, taken in turn; the order turns around every other round."""
+    """What `samples` gives, in short."""
+    return {name: Spread.of(taken) for name, taken in samples(candidates, lambda done: done < rounds).items()}
+
+
+def samples(candidates: Mapping[str, Timed], more: Callable[[int], bool]) -> dict[str, list[float]]:
+    """Each one's times, taken in turn; the order turns around every other round. ``more``: of the rounds so far,
+    whether there is another.
+    """
     times: dict[str, list[float]] = {name: [] for name in candidates}
     names = list(candidates)
+    round_ = 0
     with _no_collection():
-        for round_ in range(rounds):
+        while more(round_):
             for name in names if round_ % 2 == 0 else reversed(names):
                 times[name].append(candidates[name].run_us())
-    return {name: Spread.of(taken) for name, taken in times.items()}
+            round_ += 1
+    return times
+
+
+def turns(fewest_reads: int, holds: int, timer: Timer, most: int) -> int:
+    """How many inputs take turns: until calls have read three caches full before one's turn comes again.
+
+    Fewer, where these are more than ``most`` or would fill more than half of the free memory. fewest_reads: bytes of
+    an input that the candidate which reads least of it reads; holds: bytes of an input.
+    """
+    wanted = math.ceil(CACHES * timer.cache_bytes / fewest_reads)
+    return max(1, min(wanted, most, timer.free_bytes() // 2 // holds))
 
 
 @contextlib.contextmanager

@@ -14,6 +14,8 @@ _LIBRARY = torch.library.Library("bertfast", "FRAGMENT")
 
 # The registered fakes by name: a library of kernels under another name has the same shapes and refusals.
 FAKES: dict[str, Callable[..., Any]] = {}
+# The references by name, whoever computes the op: what results and times are compared with.
+REFERENCES: dict[str, Callable[..., Any]] = {}
 
 
 def register(
@@ -34,8 +36,9 @@ def register(
     """
     name = schema.split("(", 1)[0]
     FAKES[name] = _checked(fake, check, arguments)
+    REFERENCES[name] = _checked(reference, check, arguments)
     _LIBRARY.define(schema, tags=torch.Tag.pt2_compliant_tag)
-    _LIBRARY.impl(name, _checked(reference, check, arguments), "CPU")
+    _LIBRARY.impl(name, REFERENCES[name], "CPU")
     torch.library.register_fake(f"bertfast::{name}", FAKES[name], lib=_LIBRARY)
     if not (extension.available() and torch._C._dispatch_has_kernel_for_dispatch_key(f"bertfast::{name}", "CUDA")):
         # Instead of the dispatcher's own words. A binary of another version may have left kernels there.

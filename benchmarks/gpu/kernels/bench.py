@@ -10,23 +10,22 @@ error and not timed.
 from __future__ import annotations
 
 import itertools
-import math
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from benchmarks.gpu.arguments import parse
 from benchmarks.gpu.budget import Deadline
 from benchmarks.gpu.encoder.workloads import ragged_lengths
 from benchmarks.gpu.environment import describe, nvidia_smi
+from benchmarks.gpu.kernels.agreement import relative_error
 from benchmarks.gpu.kernels.cases import Calls, KernelCase, Shape, Work, make_cases
 from benchmarks.gpu.kernels.ceilings import Ceilings, measure_ceilings
 from benchmarks.gpu.kernels.table import Row, print_rows
-from benchmarks.gpu.timers import Timer, interleave, is_alive, make_timer
+from benchmarks.gpu.timers import CACHES, Timer, interleave, is_alive, make_timer, turns
 from bertfast.tables import write_json
 
 _MODELS = {"base": (768, 12, 3072), "large": (1024, 16, 4096)}
@@ -35,8 +34,6 @@ _DTYPES = (torch.bfloat16, torch.float16, torch.float32)
 # A wrong kernel is wrong by more than this; tests say how right one is.
 _FAR = 0.05
 _MAX_ROTATION = 256
-# What is read between two turns of an input, in second-level caches.
-_CACHES = 3
 
 
 @dataclass
@@ -67,7 +64,7 @@ def all_cases(dry: bool) -> Iterator[KernelCase]:
 def measure(case: KernelCase, timer: Timer, ceilings: Ceilings, rounds: int) -> Row:
     """Raises ValueError if the results differ by more than rounding can explain."""
     first = case.make(timer.device)
-    error = None if first.theirs is None else _error(case, first.ours(), first.theirs())
+    error = None if first.theirs is None else relative_error(case, first.ours(), first.theirs())
     if error is not None and not error <= _FAR:
         raise ValueError(f"{_label(case)}: relative error {error:.1e} against PyTorch: not timed")
     copies = rotation(first, timer)
@@ -95,17 +92,13 @@ def measure(case: KernelCase, timer: Timer, ceilings: Ceilings, rounds: int) -> 
         (work.flops + work.tensor_flops) / seconds / 1e12,
         limit,
         best / seconds,
-        copies * _fewest_reads(first) >= _CACHES * timer.cache_bytes,
+        copies * _fewest_reads(first) >= CACHES * timer.cache_bytes,
     )
 
 
 def rotation(calls: Calls, timer: Timer) -> int:
-    """How many inputs take turns: until either side's calls have read three caches full before one's turn comes again.
-
-    Fewer, where these are very many or would fill more than half of the free memory.
-    """
-    wanted = math.ceil(_CACHES * timer.cache_bytes / _fewest_reads(calls))
-    return max(1, min(wanted, _MAX_ROTATION, timer.free_bytes() // 2 // calls.holds))
+    """How many inputs take turns: see `turns`."""
+    return turns(_fewest_reads(calls), calls.holds, timer, _MAX_ROTATION)
 
 
 def _fewest_reads(calls: Calls) -> int:
@@ -121,20 +114,6 @@ def bound(work: Work, ceilings: Ceilings, dtype: str) -> tuple[str, float]:
     }
     limit = max(seconds, key=lambda name: seconds[name])
     return limit, seconds[limit]
-
-
-def _error(case: KernelCase, ours: Any, theirs: Tensor) -> float:
-    """Relative, in the Frobenius norm, where there are real tokens."""
-    got = ours
-    if case.op == "varlen_attention":
-        # Theirs is [B, N, S, D], padded.
-        columns = torch.arange(case.shape.length)
-        mask = columns < torch.tensor(case.lengths).unsqueeze(1)
-        theirs = theirs.transpose(1, 2)[mask.to(theirs.device)]
-    if case.op == "first_token_attention":
-        theirs = theirs.squeeze(2)
-    distance = (got.float() - theirs.float()).norm()
-    return float(distance / theirs.float().norm())
 
 
 def _dtype_name(case: KernelCase) -> str:

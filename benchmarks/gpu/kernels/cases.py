@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from benchmarks.gpu.kernels.values import normal
 from benchmarks.gpu.paths import KERNELS
 from benchmarks.gpu.timers import Call
 from bertfast import ops
@@ -24,7 +27,8 @@ _NUM_WORDS, _NUM_POSITIONS = 30522, 512
 
 @dataclass(frozen=True)
 class Calls:
-    """ours, theirs: the same computation; theirs is None where PyTorch has nothing like it.
+    """ours, theirs: the same computation; theirs is None where PyTorch has nothing like it. arguments: of the op, for
+    whoever else computes it.
 
     reads, their_reads: bytes that a call reads of the inputs made for it alone. holds: bytes of all these inputs.
     """
@@ -34,12 +38,20 @@ class Calls:
     reads: int
     their_reads: int
     holds: int
+    arguments: tuple[Any, ...] = ()
 
 
-def _calls(ours: Call, theirs: Call | None, reads: Sequence[Tensor], their_reads: Sequence[Tensor] = ()) -> Calls:
+def _calls(
+    op: Callable[..., Any],
+    arguments: tuple[Any, ...],
+    theirs: Call | None,
+    reads: Sequence[Tensor],
+    their_reads: Sequence[Tensor] = (),
+) -> Calls:
     """Of calls that read these tensors whole."""
     held = {id(tensor): tensor.nbytes for tensor in (*reads, *their_reads)}
-    return Calls(ours, theirs, _num_bytes(reads), _num_bytes(their_reads), sum(held.values()))
+    ours = functools.partial(op, *arguments)
+    return Calls(ours, theirs, _num_bytes(reads), _num_bytes(their_reads), sum(held.values()), arguments)
 
 
 def _num_bytes(tensors: Sequence[Tensor]) -> int:
@@ -65,6 +77,11 @@ class KernelCase:
     def work(self) -> Work:
         """Every tensor counted once."""
         s = self.shape
+        if self.op in _PADDED:
+            # Both have all positions before them or behind them, and the rows of the real ones.
+            work, padded_rows = _work_of(self.op, s), s.tokens - sum(self.lengths)
+            unread = padded_rows * s.hidden * s.element_bytes if self.op == "pad_input" else 0
+            return replace(work, read_bytes=work.read_bytes - unread)
         parts = [Shape(1, n, s.element_bytes, s.hidden, s.heads, s.inner) for n in self.lengths]
         return _sum([_work_of(self.op, part) for part in parts]) if self.is_ragged else _work_of(self.op, s)
 
@@ -100,7 +117,7 @@ class _Inputs:
         return sum(self.lengths)
 
     def randn(self, *size: int) -> Tensor:
-        return torch.randn(size, device=self.device).to(self.dtype)
+        return normal(size, self.dtype, self.device)
 
     def offsets(self) -> Tensor:
         ends = torch.tensor((0, *self.lengths)).cumsum(0)
@@ -124,7 +141,7 @@ class _Inputs:
 
 def _bias_gelu(i: _Inputs) -> Calls:
     x, bias = i.randn(i.tokens, i.shape.inner), i.randn(i.shape.inner)
-    return _calls(lambda: ops.bias_gelu(x, bias), lambda: F.gelu(x + bias), (x,), (x,))
+    return _calls(ops.bias_gelu, (x, bias), lambda: F.gelu(x + bias), (x,), (x,))
 
 
 def _residual_layer_norm(i: _Inputs) -> Calls:
@@ -132,7 +149,8 @@ def _residual_layer_norm(i: _Inputs) -> Calls:
     x, residual = i.randn(i.tokens, h), i.randn(i.tokens, h)
     weight, bias, x_bias = (i.randn(h) for _ in range(3))
     return _calls(
-        lambda: ops.residual_layer_norm(x, residual, weight, bias, 1e-12, x_bias),
+        ops.residual_layer_norm,
+        (x, residual, weight, bias, 1e-12, x_bias),
         lambda: F.layer_norm(x + x_bias + residual, (h,), weight, bias, 1e-12),
         (x, residual),
         (x, residual),
@@ -151,10 +169,9 @@ def _embedding_layer_norm(i: _Inputs) -> Calls:
     read_ids = _num_bytes((ids, type_ids, columns))
     # Of the tables only these rows: one type, S positions.
     rows = (int(ids.unique().numel()) + 1 + s) * h * words.element_size()
+    arguments = (ids, type_ids, columns, words, types, positions, weight, bias, 1e-12, indices)
     return Calls(
-        lambda: ops.embedding_layer_norm(ids, type_ids, columns, words, types, positions, weight, bias, 1e-12, indices)[
-            0
-        ],
+        lambda: ops.embedding_layer_norm(*arguments)[0],
         lambda: F.layer_norm(
             F.embedding(ids, words) + F.embedding(type_ids, types) + F.embedding(columns, positions),
             (h,),
@@ -165,6 +182,7 @@ def _embedding_layer_norm(i: _Inputs) -> Calls:
         read_ids + indices.nbytes + rows,
         read_ids + rows,
         read_ids + indices.nbytes + _num_bytes((words, types, positions)),
+        arguments,
     )
 
 
@@ -174,7 +192,8 @@ def _varlen_attention(i: _Inputs) -> Calls:
     q, k, v = (part.transpose(1, 2) for part in padded.unbind(2))
     longest = max(i.lengths)
     return _calls(
-        lambda: ops.varlen_attention(qkv, offsets, None, longest, scale),
+        ops.varlen_attention,
+        (qkv, offsets, None, longest, scale),
         lambda: F.scaled_dot_product_attention(q, k, v, mask, scale=scale),
         (qkv,),
         (padded,),
@@ -187,7 +206,8 @@ def _first_token_attention(i: _Inputs) -> Calls:
     padded = _pad(key_value, i)
     k, v = (part.transpose(1, 2) for part in padded.unbind(2))
     return _calls(
-        lambda: ops.first_token_attention(query, key_value, offsets, None, scale),
+        ops.first_token_attention,
+        (query, key_value, offsets, None, scale),
         lambda: F.scaled_dot_product_attention(query.unsqueeze(2), k, v, mask, scale=scale),
         (query, key_value),
         (query, padded),
@@ -206,7 +226,8 @@ def _unpad_input(i: _Inputs) -> Calls:
     types = torch.zeros_like(ids)
     positions = torch.arange(i.shape.length, device=i.device).expand(ids.shape).contiguous()
     return _calls(
-        lambda: ops.unpad_input(mask, ids, types, positions, _NUM_WORDS, 2, _NUM_POSITIONS, 0, None),
+        ops.unpad_input,
+        (mask, ids, types, positions, _NUM_WORDS, 2, _NUM_POSITIONS, 0, None),
         None,
         (mask, ids, types, positions),
     )
@@ -221,13 +242,14 @@ def _pad_input(i: _Inputs) -> Calls:
     x = torch.cat([i.randn(i.tokens, i.shape.hidden), i.randn(1, i.shape.hidden) * 0])
     rows = torch.where(positions, positions.cumsum(0) - 1, i.tokens)
     packed = x[:-1]
-    return _calls(lambda: ops.pad_input(packed, indices), lambda: x.index_select(0, rows), (packed, indices), (x, rows))
+    return _calls(ops.pad_input, (packed, indices), lambda: x.index_select(0, rows), (packed, indices), (x, rows))
 
 
 def _gather_first(i: _Inputs) -> Calls:
     x, rows = i.randn(i.tokens, i.shape.hidden), i.offsets()[:-1].long()
     read = len(rows) * i.shape.hidden * x.element_size() + rows.nbytes
-    return Calls(lambda: ops.gather_first(x, rows), lambda: x.index_select(0, rows), read, read, x.nbytes + rows.nbytes)
+    ours, theirs = functools.partial(ops.gather_first, x, rows), lambda: x.index_select(0, rows)
+    return Calls(ours, theirs, read, read, x.nbytes + rows.nbytes, (x, rows))
 
 
 _MAKERS: dict[str, Callable[[_Inputs], Calls]] = {
@@ -240,4 +262,5 @@ _MAKERS: dict[str, Callable[[_Inputs], Calls]] = {
     "pad_input": _pad_input,
     "gather_first": _gather_first,
 }
-_RAGGED = ("varlen_attention", "first_token_attention")
+_PADDED = ("unpad_input", "pad_input")
+_RAGGED = ("varlen_attention", "first_token_attention", *_PADDED)
