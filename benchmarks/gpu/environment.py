@@ -11,9 +11,9 @@ import json
 import os
 import platform
 import re
-import shutil
 import subprocess
 import sys
+from dataclasses import asdict
 from typing import Any
 
 from benchmarks.gpu.paths import ROOT
@@ -30,6 +30,7 @@ def describe() -> dict[str, Any]:
     """
     nvcc = find_nvcc()
     found: dict[str, Any] = {"python": platform.python_version(), "commit": commit(), "nvcc": nvcc and nvcc.version}
+    # Nothing of bertfast's that needs these is imported before.
     absent = [name for name in _PACKAGES if importlib.util.find_spec(name) is None]
     found["missing_packages"] = f"{sys.executable} has no {', '.join(absent)}" if absent else None
     if absent:
@@ -41,29 +42,23 @@ def describe() -> dict[str, Any]:
         return {**found, "missing_packages": reason, "missing": reason}
     found["torch"] = torch.__version__
     found["torch_cuda"] = torch.version.cuda
-    if torch.version.cuda is None:
-        return {**found, "missing": f"torch {torch.__version__} is a build without CUDA"}
-    if not torch.cuda.is_available():
-        return {**found, "missing": f"torch {torch.__version__} (CUDA {torch.version.cuda}) finds no usable NVIDIA GPU"}
-    return {**found, **_versions(), **_gpu(), "nvidia_smi": nvidia_smi(), "missing": None}
+    from bertfast.environment.gpus import why_no_gpu
 
-
-def _versions() -> dict[str, Any]:
-    from benchmarks.timing import environment
-
-    return environment()
+    found["missing"] = why_no_gpu()
+    return found if found["missing"] else {**found, **_gpu(), "nvidia_smi": nvidia_smi()}
 
 
 def _gpu() -> dict[str, Any]:
     import torch
 
-    gpu = torch.cuda.get_device_properties(0)
+    from bertfast.environment.describe import summary
+    from bertfast.environment.gpus import gpus
+
+    gpu = asdict(gpus()[0])
     return {
-        "gpu": gpu.name,
-        "compute_capability": f"{gpu.major}.{gpu.minor}",
-        "multiprocessors": gpu.multi_processor_count,
-        "memory_bytes": gpu.total_memory,
-        "l2_bytes": gpu.L2_cache_size,
+        **summary(),
+        "gpu": gpu.pop("name"),
+        **gpu,
         "cudnn": torch.backends.cudnn.version(),
         "float32_matmul_precision": torch.get_float32_matmul_precision(),
     }
@@ -71,12 +66,9 @@ def _gpu() -> dict[str, Any]:
 
 def nvidia_smi() -> dict[str, str] | None:
     """The driver's version and the clocks as they are now; None without the program."""
-    if shutil.which("nvidia-smi") is None:
-        return None
-    query = f"--query-gpu={','.join(_SMI_FIELDS)}"
-    output = _output("nvidia-smi", query, "--format=csv,noheader", "--id=0")
-    values = [value.strip() for value in (output or "").splitlines()[:1] for value in value.split(",")]
-    return dict(zip(_SMI_FIELDS, values, strict=True)) if len(values) == len(_SMI_FIELDS) else None
+    from bertfast.environment.gpus import query_smi
+
+    return query_smi(_SMI_FIELDS)
 
 
 def commit() -> str | None:

@@ -33,7 +33,7 @@ def versions() -> dict[str, str | None]:
         "bertfast": __version__,
         "python": f"{platform.python_version()} ({platform.python_implementation()})",
         "system": f"{platform.system()} {platform.release()} {platform.machine()}",
-        "libc": f"{libc} {libc_version}".strip() or None,
+        "libc": f"{libc} {libc_version}".strip() or "unknown",
         **{name: installed(name) for name in REQUIRED},
     }
 
