@@ -28,6 +28,8 @@ VENV_CUDA := .venv-cuda-$(CUDA_TORCH)
 CUDA_LOG := $(VENV_CUDA).log
 
 PIP_INSTALL = -m pip install -qq --disable-pip-version-check
+# What `make`'s environments compile: a change of it installs bertfast anew.
+CPU_FILES = $(wildcard csrc/cpu/*.cpp csrc/cpu/*.h native_build/*.py native_build/cpu/*.py)
 CXX_FILES = $(shell test ! -d csrc || find csrc -name '*.cu' -o -name '*.cuh' -o -name '*.cpp' -o -name '*.h')
 
 # Nothing downloads a model: tests, demo and benchmark run on what the requirements bring.
@@ -147,7 +149,7 @@ $(VENV)/.requirements $(VENV_TF4)/.requirements $(VENV_COMPARE)/.requirements $(
 	@'$(@D)/bin/python' $(PIP_INSTALL) $(PIP_INSTALL_ARGS) -r $< $(MORE_REQUIREMENTS)
 	@touch $@
 
-$(VENV)/.ready $(VENV_TF4)/.ready $(VENV_COMPARE)/.ready: %/.ready: %/.requirements pyproject.toml setup.py
+$(VENV)/.ready $(VENV_TF4)/.ready $(VENV_COMPARE)/.ready: %/.ready: %/.requirements pyproject.toml setup.py $(CPU_FILES)
 	@echo "==> Installing bertfast into $(@D), editable"
 	@BERTFAST_CUDA='$(BERTFAST_CUDA)' '$(@D)/bin/python' $(PIP_INSTALL) --no-deps --no-build-isolation --editable .
 	@touch $@

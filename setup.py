@@ -1,4 +1,4 @@
-"""Whether the CUDA extension is built, and how, is decided in cuda_build/; all else stands in pyproject.toml."""
+"""Which extensions are built, and how, is decided in native_build/; all else stands in pyproject.toml."""
 
 import os
 import sys
@@ -13,18 +13,14 @@ if int(setuptools.__version__.split(".")[0]) < 77:
 # A build in isolation does not look for modules beside this file.
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from cuda_build.plan import make_plan
-from cuda_build.toolchain import CannotBuild
-from cuda_build.variables import BadVariable
+from native_build.build_ext import BuildExtension, NativeExtension
+from native_build.decide import make_plans
+from native_build.tools import CannotBuild
+from native_build.variables import BadVariable
 
 try:
-    plan = make_plan(os.environ)
+    plans = make_plans(os.environ)
 except (BadVariable, CannotBuild) as error:
-    sys.exit(f"error: bertfast._C, the CUDA kernels, cannot be built: {error}")
+    sys.exit(f"error: {error}")
 
-if plan is None:
-    setuptools.setup()
-else:
-    from cuda_build.build_ext import BuildExtension, CudaExtension
-
-    setuptools.setup(ext_modules=[CudaExtension(plan)], cmdclass={"build_ext": BuildExtension})
+setuptools.setup(ext_modules=[NativeExtension(plan) for plan in plans], cmdclass={"build_ext": BuildExtension})

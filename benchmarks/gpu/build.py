@@ -17,6 +17,7 @@ def build(stage: Run) -> Outcome:
         return skipped("no nvcc to plan a build with")
     variables = {
         "BERTFAST_CUDA": "1",
+        "BERTFAST_CPU": "0",
         "TORCH_CUDA_ARCH_LIST": stage.environment.get("compute_capability", _SOME_CAPABILITY),
     }
     # --name plans a build as any command does, and compiles nothing.

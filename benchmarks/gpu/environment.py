@@ -17,8 +17,9 @@ from dataclasses import asdict
 from typing import Any
 
 from benchmarks.gpu.paths import ROOT
-from cuda_build import toolchain
-from cuda_build.toolchain import Nvcc
+from native_build.cuda import toolchain
+from native_build.cuda.toolchain import Nvcc
+from native_build.tools import CannotBuild
 
 _PACKAGES = ("torch", "transformers", "numpy")
 _SMI_FIELDS = ("driver_version", "clocks.sm", "clocks.mem", "clocks.max.sm", "clocks.max.mem", "power.limit")
@@ -83,7 +84,7 @@ def find_nvcc() -> Nvcc | None:
     """The one that the build takes; None where it takes none."""
     try:
         return toolchain.find_nvcc(os.environ)
-    except toolchain.CannotBuild:
+    except CannotBuild:
         return None
 
 

@@ -17,7 +17,7 @@ from benchmarks.gpu.environment import find_nvcc
 from benchmarks.gpu.outcome import Outcome, Run, failed, passed, skipped
 from benchmarks.gpu.paths import BUILD, ROOT
 from benchmarks.gpu.processes import Finished, python, run
-from cuda_build.toolchain import Nvcc
+from native_build.cuda.toolchain import Nvcc
 
 TOOLS = ("memcheck", "racecheck", "synccheck", "initcheck")
 _PROBE = ("-m", "gpu.sanitizer_probe")

@@ -1,4 +1,4 @@
-// What is known of a build only when it is made: cuda_build/ writes the definition.
+// What is known of a build only when it is made: native_build/ writes the definition.
 #pragma once
 
 namespace bertfast::bindings {

@@ -1,4 +1,4 @@
-// All instances of all kernels, as ptxas reports them: cuda_build/ writes the definition.
+// All instances of all kernels, as ptxas reports them: native_build/ writes the definition.
 #pragma once
 
 namespace bertfast::bindings {

@@ -16,9 +16,24 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
 
+_STEERING = {
+    *("BERTFAST_CUDA", "BERTFAST_CPU", "BERTFAST_CPU_KERNELS", "BERTFAST_CPU_ISA", "TORCH_CUDA_ARCH_LIST"),
+    *("MAX_JOBS", "CUDA_HOME", "CUDA_PATH", "CXX", "PYTHONPATH"),
+}
+
+
 def environment(**changes: str) -> dict[str, str]:
     """This process's, without what steers a build, and with ``changes``."""
-    steering = {"BERTFAST_CUDA", "TORCH_CUDA_ARCH_LIST", "MAX_JOBS", "CUDA_HOME", "CUDA_PATH", "CXX", "PYTHONPATH"}
+    steering = {
+        "BERTFAST_CUDA",
+        "BERTFAST_CPU",
+        "TORCH_CUDA_ARCH_LIST",
+        "MAX_JOBS",
+        "CUDA_HOME",
+        "CUDA_PATH",
+        "CXX",
+        "PYTHONPATH",
+    }
     return {**{name: value for name, value in os.environ.items() if name not in steering}, **changes}
 
 
@@ -38,7 +53,7 @@ def run_setup(*arguments: str | Path, cwd: Path = ROOT, **changes: str) -> subpr
 def copy_sources(target: Path) -> Path:
     """What a source distribution holds, as far as a build needs it."""
     skip = shutil.ignore_patterns("__pycache__", "*.so")
-    for name in ("bertfast", "cuda_build", "csrc"):
+    for name in ("bertfast", "native_build", "csrc"):
         shutil.copytree(ROOT / name, target / name, ignore=skip)
     for name in ("setup.py", "pyproject.toml", "MANIFEST.in", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, target / name)
@@ -69,6 +84,7 @@ def build_extension() -> subprocess.CompletedProcess[str]:
     return run_setup(
         *("build_ext", "--build-lib", _KEPT / "lib", "--build-temp", _KEPT / "temp"),
         BERTFAST_CUDA="1",
+        BERTFAST_CPU="0",
         TORCH_CUDA_ARCH_LIST="8.0+PTX",
         MAX_JOBS="2",
         CXX="g++ -Wall -Wextra -Werror",

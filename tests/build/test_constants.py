@@ -8,7 +8,7 @@ from bertfast import extension, versions
 from bertfast.backends import cuda
 from bertfast.ops import id_range
 from build.conftest import ROOT
-from cuda_build import architectures, toolchain
+from native_build.cuda import architectures, toolchain
 
 
 def _of_header(name: str) -> dict[str, int]:

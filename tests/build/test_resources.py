@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from cuda_build.resources import KernelResources, kernel_table_source, parse_report
+from native_build.cuda.resources import KernelResources, kernel_table_source, parse_report
 
 _REPORT = """\
 ptxas info    : 0 bytes gmem

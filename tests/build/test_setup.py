@@ -11,8 +11,10 @@ from pathlib import Path
 import pytest
 
 from build.conftest import build_extension, copy_sources, run_setup
-from cuda_build import plan, toolchain
-from cuda_build.toolchain import CannotBuild
+from native_build import decide, tools
+from native_build.cpu import plan as cpu_plan
+from native_build.cuda import plan, toolchain
+from native_build.tools import CannotBuild
 
 
 @pytest.fixture
@@ -57,11 +59,14 @@ def test_a_broken_nvcc(tmp_path):
         toolchain.find_nvcc({"CUDA_HOME": str(tmp_path)})
 
 
-@pytest.mark.parametrize("package", ["torch", "pybind11"])
-def test_no_package(monkeypatch, package):
-    monkeypatch.setattr(toolchain, "_package_path", lambda name: None)
-    with pytest.raises(CannotBuild, match=rf"^no {package} in {sys.prefix}: .*install with --no-build-isolation"):
-        getattr(toolchain, f"find_{package}")()
+def test_no_package(monkeypatch):
+    for module in (toolchain, tools):
+        monkeypatch.setattr(module, "package_path", lambda name: None)
+    hint = "install with --no-build-isolation"
+    with pytest.raises(CannotBuild, match=rf"^no torch in {sys.prefix}: {hint}"):
+        toolchain.find_torch()
+    with pytest.raises(CannotBuild, match=rf"^no pybind11 in {sys.prefix}: pip install pybind11, and {hint}"):
+        tools.find_pybind11("pybind11", "torch")
 
 
 def _torch(path: Path, version: str, cuda: str | None) -> Path:
@@ -72,13 +77,13 @@ def _torch(path: Path, version: str, cuda: str | None) -> Path:
 
 def test_an_old_torch(monkeypatch, tmp_path):
     path = _torch(tmp_path / "torch", "2.10.0+cpu", None)
-    monkeypatch.setattr(toolchain, "_package_path", lambda name: path)
+    monkeypatch.setattr(toolchain, "package_path", lambda name: path)
     with pytest.raises(CannotBuild, match=r"^torch 2.10.0\+cpu is too old for its stable ABI: install torch 2.11"):
         toolchain.find_torch()
 
 
 def test_headers_of_torch_have_pybind11():
-    found = toolchain.find_pybind11()
+    found = tools.find_pybind11("torch")
     assert (found.include / "pybind11" / "pybind11.h").exists()
     assert int(found.version.split(".")[0]) >= 2
 
@@ -90,30 +95,47 @@ def test_nvcc_refuses_the_host_compiler(monkeypatch, tmp_path):
         toolchain._compile_nothing(nvcc, ("g++-99",))
 
 
-def test_no_host_compiler(monkeypatch):
-    monkeypatch.setattr(toolchain, "find_nvcc", lambda environment: None)
-    with pytest.raises(CannotBuild, match=r"^no C\+\+ compiler: no-such-compiler cannot be run: .* by CXX$"):
-        toolchain.find_toolchain({"CXX": "no-such-compiler"})
+@pytest.mark.parametrize(("variables", "name"), [({"CXX": "no-such-compiler"}, "no-such-compiler"), ({}, r"g\+\+")])
+def test_no_compiler(monkeypatch, tmp_path, variables, name):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(CannotBuild, match=rf"^no C\+\+ compiler: {name} cannot be run: .* Install g\+\+, .* by CXX$"):
+        tools.find_compiler(variables)
+
+
+def test_whatever_compiler_there_is(monkeypatch, tmp_path):
+    _program(tmp_path / "clang++", "echo clang version 18")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert tools.find_compiler({}) == tools.Compiler(("clang++",), "clang version 18")
+
+
+def test_no_headers_of_python(monkeypatch, tmp_path):
+    monkeypatch.setattr(tools.sysconfig, "get_paths", lambda: {"include": str(tmp_path)})
+    with pytest.raises(CannotBuild, match=r"^no Python.h: install the headers"):
+        tools.find_python_headers()
 
 
 @pytest.mark.parametrize(("cuda", "useful"), [("13.0", True), (None, False)])
 def test_auto_wants_a_torch_that_could_use_it(monkeypatch, tmp_path, capsys, cuda, useful):
     path = _torch(tmp_path / "torch", "2.13.0", cuda)
-    monkeypatch.setattr(toolchain, "_package_path", lambda name: path)
+    monkeypatch.setattr(toolchain, "package_path", lambda name: path)
 
     def none(environment):
         raise CannotBuild("no nvcc anywhere")
 
     monkeypatch.setattr(plan, "find_toolchain", none)
-    assert plan.make_plan({}) is None
+    assert decide.decide("bertfast._C", "BERTFAST_CUDA", plan.make_cuda_plan, {}) is None
     why = "no nvcc anywhere" if useful else "no CUDA build of torch here that could use it. "
-    assert capsys.readouterr().out.startswith(f"bertfast._C, the CUDA kernels: will not be built: {why}")
+    assert capsys.readouterr().out.startswith(f"bertfast._C: will not be built: {why}")
 
 
 def test_off(capsys, monkeypatch):
     monkeypatch.setattr(plan, "find_toolchain", lambda environment: pytest.fail("looked for tools"))
-    assert plan.make_plan({"BERTFAST_CUDA": "0"}) is None
-    assert capsys.readouterr().out == "bertfast._C, the CUDA kernels: will not be built: BERTFAST_CUDA=0\n"
+    monkeypatch.setattr(cpu_plan, "find_compiler", lambda environment: pytest.fail("looked for tools"))
+    assert decide.make_plans({"BERTFAST_CUDA": "0", "BERTFAST_CPU": "0"}) == []
+    assert capsys.readouterr().out.splitlines() == [
+        "bertfast._C, the CUDA kernels: will not be built: BERTFAST_CUDA=0",
+        "bertfast._cpu, the CPU kernels: will not be built: BERTFAST_CPU=0",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -121,13 +143,21 @@ def test_off(capsys, monkeypatch):
     [
         ({"BERTFAST_CUDA": "yes"}, "BERTFAST_CUDA='yes': expected auto, 0 or 1"),
         ({"BERTFAST_CUDA": "0", "MAX_JOBS": "many"}, "MAX_JOBS='many': expected a whole number above 0"),
-        ({"BERTFAST_CUDA": "1", "CUDA_HOME": "/nowhere"}, "no nvcc in /nowhere/bin: install the CUDA toolkit"),
+        ({"BERTFAST_CPU": "on"}, "BERTFAST_CPU='on': expected auto, 0 or 1"),
+        (
+            {"BERTFAST_CUDA": "1", "CUDA_HOME": "/nowhere"},
+            "bertfast._C, the CUDA kernels, cannot be built: no nvcc in /nowhere/bin: install the CUDA toolkit",
+        ),
+        (
+            {"BERTFAST_CPU": "1", "CXX": "no-such-compiler"},
+            "bertfast._cpu, the CPU kernels, cannot be built: no C++ compiler: no-such-compiler cannot be run",
+        ),
     ],
 )
 def test_setup_refuses(variables, words):
     done = run_setup("--version", **variables)
     assert done.returncode == 1
-    assert f"error: bertfast._C, the CUDA kernels, cannot be built: {words}" in done.stdout
+    assert f"error: {words}" in done.stdout
     assert "Traceback" not in done.stdout
 
 
@@ -139,7 +169,7 @@ def test_an_old_setuptools(tmp_path):
 
 @pytest.mark.skipif(shutil.which("nvcc") is None or shutil.which("g++") is None, reason="needs nvcc and g++")
 def test_the_plan_is_printed():
-    done = run_setup("--version", BERTFAST_CUDA="1", TORCH_CUDA_ARCH_LIST="8.0+PTX", MAX_JOBS="3")
+    done = run_setup("--version", BERTFAST_CUDA="1", BERTFAST_CPU="0", TORCH_CUDA_ARCH_LIST="8.0+PTX", MAX_JOBS="3")
     assert done.returncode == 0, done.stdout
     lines = [line.split(None, 1) for line in done.stdout.splitlines() if line.startswith("  ")]
     facts = {words[0]: words[1] for words in lines}
@@ -149,16 +179,17 @@ def test_the_plan_is_printed():
 
 
 @pytest.mark.slow
-def test_a_wheel_without_nvcc_is_pure(tmp_path):
+def test_a_wheel_without_compilers_is_pure(tmp_path):
     sources = copy_sources(tmp_path / "sources")
-    done = run_setup("bdist_wheel", "--dist-dir", tmp_path / "dist", cwd=sources, CUDA_HOME="/nowhere")
+    missing = {"CUDA_HOME": "/nowhere", "CXX": "no-such-compiler"}
+    done = run_setup("bdist_wheel", "--dist-dir", tmp_path / "dist", cwd=sources, **missing)
     assert done.returncode == 0, done.stdout
-    assert "will not be built" in done.stdout
+    assert done.stdout.count("will not be built") == 2
     (wheel,) = (tmp_path / "dist").glob("*.whl")
     assert wheel.name.endswith("-py3-none-any.whl")
     names = zipfile.ZipFile(wheel).namelist()
     assert "bertfast/extension.py" in names
-    assert not [name for name in names if name.endswith((".so", ".cu", ".cpp")) or name.startswith("cuda_build")]
+    assert not [name for name in names if name.endswith((".so", ".cu", ".cpp")) or name.startswith("native_build")]
 
 
 @pytest.mark.slow
@@ -170,9 +201,9 @@ def test_code_that_does_not_compile(tmp_path, mode):
     for kernel in (sources / "csrc" / "kernels").glob("*.cu"):
         kernel.write_text("#error broken on purpose\n")
     if mode == "auto":
-        torch = sources / "cuda_build" / "plan.py"
+        torch = sources / "native_build" / "cuda" / "plan.py"
         torch.write_text(torch.read_text().replace("not has_cuda_build_of_torch()", "False"))
-    done = run_setup("bdist_wheel", "--dist-dir", tmp_path / "dist", cwd=sources, BERTFAST_CUDA=mode)
+    done = run_setup("bdist_wheel", "--dist-dir", tmp_path / "dist", cwd=sources, BERTFAST_CUDA=mode, BERTFAST_CPU="0")
     assert "broken on purpose" in done.stdout
     assert "bertfast._C could not be built" in done.stdout
     assert (done.returncode == 0) == (mode == "auto")

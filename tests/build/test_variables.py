@@ -1,4 +1,4 @@
-"""BERTFAST_CUDA, MAX_JOBS and TORCH_CUDA_ARCH_LIST: what they mean, and what is refused by name."""
+"""BERTFAST_CUDA, BERTFAST_CPU, MAX_JOBS and TORCH_CUDA_ARCH_LIST: what they mean, and what is refused by name."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ import os
 
 import pytest
 
-from cuda_build.architectures import Architecture, choose_architectures
-from cuda_build.variables import BadVariable, cuda_mode, max_jobs
+from native_build.cuda.architectures import Architecture, choose_architectures
+from native_build.variables import BadVariable, max_jobs, mode
 
 _KNOWN = ("75", "80", "86", "87", "89", "90", "100", "103", "120", "121")
 
 
-@pytest.mark.parametrize(("value", "mode"), [("", "auto"), ("auto", "auto"), ("0", "0"), ("1", "1")])
-def test_cuda_mode(value, mode):
-    assert cuda_mode({"BERTFAST_CUDA": value}) == mode
+@pytest.mark.parametrize(("value", "expected"), [("", "auto"), ("auto", "auto"), ("0", "0"), ("1", "1")])
+def test_mode(value, expected):
+    assert mode("BERTFAST_CPU", {"BERTFAST_CPU": value, "BERTFAST_CUDA": "1"}) == expected
 
 
 def test_defaults():
-    assert cuda_mode({}) == "auto"
+    assert mode("BERTFAST_CUDA", {}) == "auto"
     assert max_jobs({}) == len(os.sched_getaffinity(0))
 
 
@@ -29,7 +29,7 @@ def test_max_jobs():
 @pytest.mark.parametrize("value", ["yes", "2", "ON", " 1"])
 def test_wrong_mode(value):
     with pytest.raises(BadVariable, match=rf"^BERTFAST_CUDA='{value}': expected auto, 0 or 1$"):
-        cuda_mode({"BERTFAST_CUDA": value})
+        mode("BERTFAST_CUDA", {"BERTFAST_CUDA": value})
 
 
 @pytest.mark.parametrize("value", ["0", "-1", "two", "1.5", "²"])

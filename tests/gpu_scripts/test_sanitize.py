@@ -17,7 +17,7 @@ from ops.cases import OPS
 from benchmarks.gpu import environment, sanitize
 from benchmarks.gpu.outcome import Run, Status
 from benchmarks.gpu.processes import Finished
-from cuda_build import toolchain
+from native_build.cuda import toolchain
 
 _SAID = "launched every kernel: 600 calls of 8 ops"
 _CLEAN = f"========= COMPUTE-SANITIZER\n{_SAID}\n========= ERROR SUMMARY: 0 errors\n"

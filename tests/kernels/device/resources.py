@@ -12,7 +12,7 @@ from kernels.device.tools import demangle
 # The build's own code stands beside the package, not in it.
 sys.path.insert(0, str(ROOT))
 
-from cuda_build.resources import parse_report
+from native_build.cuda.resources import parse_report
 
 
 @dataclass(frozen=True)

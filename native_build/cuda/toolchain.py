@@ -1,20 +1,28 @@
-"""What the build needs and where it is: nvcc, the host compiler, the headers of torch and pybind11."""
+"""What the CUDA extension needs and where it is: nvcc, its host compiler, the headers of torch."""
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import re
 import runpy
-import shlex
 import shutil
-import subprocess
 import sys
-import sysconfig
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+
+from native_build.tools import (
+    ISOLATION,
+    CannotBuild,
+    Compiler,
+    Package,
+    find_compiler,
+    find_pybind11,
+    find_python_headers,
+    package_path,
+    run,
+)
 
 # The first with cudaLaunchKernelEx.
 _OLDEST_NVCC = (11, 8)
@@ -22,24 +30,6 @@ _OLDEST_NVCC = (11, 8)
 OLDEST_TORCH = (2, 11)
 # Where the toolkit's own installer puts it, which it does not add to the PATH.
 _USUAL_HOME = "/usr/local/cuda"
-_ISOLATION = "install with --no-build-isolation into an environment that has it"
-
-
-class CannotBuild(Exception):
-    """Something is missing or too old; the message says what, and what to do."""
-
-
-def run(*command: str | Path) -> str:
-    """What a program prints, on either stream. Raises CannotBuild, with all of it, if it fails."""
-    try:
-        done = subprocess.run(
-            [str(part) for part in command], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-        )
-    except OSError as error:
-        raise CannotBuild(f"{command[0]} cannot be run: {error.strerror}") from error
-    if done.returncode != 0:
-        raise CannotBuild(f"{shlex.join(map(str, command))} exited with {done.returncode}:\n{done.stdout.strip()}")
-    return done.stdout
 
 
 @dataclass(frozen=True)
@@ -58,39 +48,25 @@ class Nvcc:
 
 
 @dataclass(frozen=True)
-class Package:
-    """A Python package that brings headers."""
-
-    version: str
-    path: Path
-    include: Path
-
-
-@dataclass(frozen=True)
 class Toolchain:
-    """All of it. ``host_compiler``: the command; ``host_version``: the first line it prints about itself."""
+    """All of it."""
 
     nvcc: Nvcc
-    host_compiler: tuple[str, ...]
-    host_version: str
+    host: Compiler
     torch: Package
     pybind11: Package
+    python_headers: Path
 
 
 def find_toolchain(environment: Mapping[str, str]) -> Toolchain:
     """Raises CannotBuild for the first thing that is missing. A second passes: nvcc compiles an empty kernel."""
     if not sys.platform.startswith("linux"):
         raise CannotBuild(f"the CUDA extension is built on Linux only, this is {sys.platform}")
-    nvcc, torch, pybind11 = find_nvcc(environment), find_torch(), find_pybind11()
-    host_compiler = tuple(shlex.split(environment.get("CXX", "") or "g++"))
-    try:
-        host_version = run(*host_compiler, "--version").splitlines()[0]
-    except CannotBuild as error:
-        raise CannotBuild(f"no C++ compiler: {error}. Install g++, or name another by CXX") from error
-    if not (Path(sysconfig.get_paths()["include"]) / "Python.h").exists():
-        raise CannotBuild("no Python.h: install the headers of this Python (Debian, Ubuntu: apt install python3-dev)")
-    _compile_nothing(nvcc, host_compiler)
-    return Toolchain(nvcc, host_compiler, host_version, torch, pybind11)
+    # torch's copy of pybind11 would be found first in any case.
+    nvcc, torch, pybind11 = find_nvcc(environment), find_torch(), find_pybind11("torch", "pybind11")
+    host, python_headers = find_compiler(environment), find_python_headers()
+    _compile_nothing(nvcc, host.command)
+    return Toolchain(nvcc, host, torch, pybind11, python_headers)
 
 
 def find_nvcc(environment: Mapping[str, str]) -> Nvcc:
@@ -124,10 +100,10 @@ def _toolkit(nvcc: str) -> Path:
 
 
 def find_torch() -> Package:
-    """Found, not imported: the build needs its headers, and importing takes seconds."""
-    path = _package_path("torch")
+    """The build needs its headers."""
+    path = package_path("torch")
     if path is None:
-        raise CannotBuild(f"no torch in {sys.prefix}: {_ISOLATION}")
+        raise CannotBuild(f"no torch in {sys.prefix}: {ISOLATION}")
     facts = runpy.run_path(str(path / "version.py"))
     version = str(facts["__version__"])
     if _release(version) < OLDEST_TORCH:
@@ -138,27 +114,8 @@ def find_torch() -> Package:
 
 def has_cuda_build_of_torch() -> bool:
     """Whether the torch that is installed could use the extension."""
-    path = _package_path("torch")
+    path = package_path("torch")
     return path is not None and runpy.run_path(str(path / "version.py")).get("cuda") is not None
-
-
-def find_pybind11() -> Package:
-    """The copy among torch's headers, which would be found first in any case; or else the package."""
-    for name in ("torch", "pybind11"):
-        path = _package_path(name)
-        if path is not None and (header := path / "include" / "pybind11" / "detail" / "common.h").exists():
-            numbers = re.findall(
-                r"^#\s*define PYBIND11_VERSION_M(?:AJOR|INOR)\s+(\d+)", header.read_text(), re.MULTILINE
-            )
-            return Package(".".join(numbers), path, path / "include")
-    raise CannotBuild(f"no pybind11 in {sys.prefix}: pip install pybind11, and {_ISOLATION}")
-
-
-def _package_path(name: str) -> Path | None:
-    spec = importlib.util.find_spec(name)
-    if spec is None or not spec.submodule_search_locations:
-        return None
-    return Path(spec.submodule_search_locations[0])
 
 
 def _release(version: str) -> tuple[int, int]:

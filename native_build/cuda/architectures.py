@@ -6,7 +6,7 @@ import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-from cuda_build.variables import BadVariable
+from native_build.variables import BadVariable
 
 _VARIABLE = "TORCH_CUDA_ARCH_LIST"
 # T4; A100; RTX 30; L4 and RTX 40; H100 and H200; B200; RTX 50.

@@ -15,12 +15,12 @@ class BadVariable(ValueError):
         super().__init__(f"{name}={value!r}: expected {expected}")
 
 
-def cuda_mode(environment: Mapping[str, str]) -> str:
-    """``BERTFAST_CUDA``: build the extension never, always, or (the default) where it would be of use."""
-    mode = environment.get("BERTFAST_CUDA", "") or "auto"
-    if mode not in MODES:
-        raise BadVariable("BERTFAST_CUDA", mode, "auto, 0 or 1")
-    return mode
+def mode(name: str, environment: Mapping[str, str]) -> str:
+    """``BERTFAST_CUDA`` or ``BERTFAST_CPU``: build the extension never, always, or (the default) where it can be."""
+    found = environment.get(name, "") or "auto"
+    if found not in MODES:
+        raise BadVariable(name, found, "auto, 0 or 1")
+    return found
 
 
 def max_jobs(environment: Mapping[str, str]) -> int:

@@ -1,1 +1,0 @@
-"""Builds ``bertfast._C``: what setup.py does beyond pyproject.toml, with the standard library and setuptools only."""

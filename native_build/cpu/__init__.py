@@ -1,0 +1,1 @@
+"""``bertfast._cpu``, the CPU kernels."""

@@ -1,0 +1,1 @@
+"""``bertfast._C``, the CUDA kernels and their operators."""
