@@ -5,19 +5,14 @@ Without it everything works on PyTorch, and a CUDA tensor that reaches an op of 
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 import re
-import warnings
-from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import torch
 
-from bertfast._version import __version__
+from bertfast.binary import Binary, Loaded, load
 from bertfast.errors import ExtensionError
 from bertfast.versions import SERVED
 
@@ -26,16 +21,7 @@ OLDEST_CAPABILITY = (7, 5)
 # Whose stable ABI csrc/bindings is written against.
 _OLDEST_TORCH = SERVED["torch"].oldest
 _BUILD = "BERTFAST_CUDA=1 pip install --no-build-isolation --no-deps --force-reinstall ."
-_HOW = f"build it in bertfast's source directory (docs/building.md): {_BUILD}"
-
-
-@dataclass(frozen=True)
-class _Loaded:
-    """The module; or why there is none, and whether that is a defect of the installation."""
-
-    module: ModuleType | None = None
-    reason: str | None = None
-    broken: bool = False
+_BINARY = Binary("bertfast._C", "CUDA kernels", _BUILD)
 
 
 def available() -> bool:
@@ -111,45 +97,14 @@ def _module() -> ModuleType:
 
 
 @cache
-def _load() -> _Loaded:
-    loaded = _find()
-    if loaded.broken:
-        warnings.warn(f"bertfast runs without its CUDA kernels: {loaded.reason}", RuntimeWarning, stacklevel=2)
-    return loaded
+def _load() -> Loaded:
+    return load(_BINARY, _unfit)
 
 
-def _find() -> _Loaded:
-    spec = importlib.util.find_spec("bertfast._C")
-    if spec is None:
-        others = sorted(path.name for path in Path(__file__).parent.glob("_C.*.so"))
-        if others:
-            return _Loaded(reason=f"{', '.join(others)} is for another version of Python; {_HOW}", broken=True)
-        return _Loaded(reason=_why_missing())
+def _unfit() -> str | None:
     if _release(torch.__version__) < _OLDEST_TORCH:
-        reason = f"they need torch {_dotted(_OLDEST_TORCH)} or later, this is {torch.__version__}"
-        return _Loaded(reason=reason, broken=True)
-    where = spec.origin or ", ".join(spec.submodule_search_locations or ["bertfast._C"])
-    try:
-        module = importlib.import_module("bertfast._C")
-    except Exception as error:  # of whatever kind, bertfast goes on without it
-        reason = f"{where} does not load with torch {torch.__version__}: {error}. If it is old, {_HOW}"
-        return _Loaded(reason=reason, broken=True)
-    if not hasattr(module, "build_info"):
-        return _Loaded(reason=f"{where} is not the extension: remove it; {_HOW}", broken=True)
-    built = module.build_info()["bertfast"]
-    if built != __version__:
-        return _Loaded(reason=f"{where} is of bertfast {built}, this is {__version__}; {_HOW}", broken=True)
-    return _Loaded(module)
-
-
-def _why_missing() -> str:
-    root = Path(__file__).resolve().parents[1]
-    if not (root / "setup.py").exists():
-        return f"bertfast was installed without its CUDA kernels; {_HOW}"
-    return (
-        f"bertfast is imported from its source directory, {root}, which holds no built CUDA kernels. One that is "
-        f"installed may have them: start Python in another directory; or {_HOW}"
-    )
+        return f"they need torch {_dotted(_OLDEST_TORCH)} or later, this is {torch.__version__}"
+    return None
 
 
 def _dotted(release: tuple[int, ...]) -> str:

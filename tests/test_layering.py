@@ -42,8 +42,9 @@ _LAYERS = (
     ("packing",),
     ("linear.",),
     ("ops.",),
-    ("extension", "precision", "probing", "staleness"),
-    ("released_parameter",),
+    ("cpu_kernels",),
+    ("cpu_extension", "extension", "precision", "probing", "staleness"),
+    ("binary", "released_parameter"),
     ("changing", "compat", "corpus", "errors", "hooks", "origin", "reporting", "tables", "versions", "_version"),
 )
 # The only ones that know transformers. Everything else deals in tensors.

@@ -7,7 +7,8 @@ import types
 
 import pytest
 
-from bertfast import extension
+from bertfast import binary, extension
+from bertfast.binary import Loaded
 from bertfast.errors import ExtensionError
 from build.conftest import run_python
 
@@ -112,7 +113,7 @@ def loaded(monkeypatch):
     def load(sass, ptx=()):
         info = {"bertfast": "0", "sass": list(sass), "ptx": list(ptx)}
         module = types.SimpleNamespace(build_info=lambda: info)
-        monkeypatch.setattr(extension, "_load", lambda: extension._Loaded(module))
+        monkeypatch.setattr(extension, "_load", lambda: Loaded(module))
 
     return load
 
@@ -152,14 +153,15 @@ def test_too_old_a_device(loaded):
 
 
 def test_without_extension_no_device_will_do(monkeypatch):
-    monkeypatch.setattr(extension, "_load", lambda: extension._Loaded(reason="nothing there"))
+    monkeypatch.setattr(extension, "_load", lambda: Loaded(reason="nothing there"))
     assert extension.why_not_on((9, 0)) == extension.why_not() == "nothing there"
     with pytest.raises(ExtensionError, match="nothing there"):
         extension.kernels()
 
 
 def test_too_old_a_torch(monkeypatch):
-    monkeypatch.setattr(extension.importlib.util, "find_spec", lambda name: types.SimpleNamespace(origin="_C.so"))
+    monkeypatch.setattr(binary.importlib.util, "find_spec", lambda name: types.SimpleNamespace(origin="_C.so"))
     monkeypatch.setattr(extension.torch, "__version__", "2.10.1+cu128")
-    loaded = extension._find()
-    assert loaded == extension._Loaded(None, "they need torch 2.11 or later, this is 2.10.1+cu128", broken=True)
+    with pytest.warns(RuntimeWarning, match="runs without its CUDA kernels: they need torch"):
+        loaded = extension._load.__wrapped__()
+    assert loaded == Loaded(None, "they need torch 2.11 or later, this is 2.10.1+cu128", broken=True)

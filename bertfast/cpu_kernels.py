@@ -1,0 +1,58 @@
+"""The kernels of ``bertfast._cpu`` over tensors. Each checks what a kernel relies on, in about a microsecond.
+
+For callers that have asked `bertfast.cpu_extension.available`, outside of tracing and autograd: nothing is recorded.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from bertfast import cpu_extension
+
+
+def residual_layer_norm(
+    x: Tensor, residual: Tensor, weight: Tensor, bias: Tensor, eps: float, out: Tensor | None = None
+) -> Tensor:
+    """LayerNorm of ``x + residual`` over the last axis, summed in float32.
+
+    x: [T, H], float32 or bfloat16; residual: [T, H], weight, bias: [H], float32 -> [T, H], float32; all contiguous, in
+    the CPU's memory. out: written to if given; may be residual itself, or x. Raises ValueError for what does not fit,
+    ExtensionError without the kernels.
+    """
+    shape = x.shape
+    if len(shape) != 2:
+        raise ValueError(f"x: expected [T, H], got {list(shape)}")
+    is_bfloat16 = x.dtype is torch.bfloat16
+    _check("x", x, shape, torch.bfloat16 if is_bfloat16 else torch.float32)
+    _check("residual", residual, shape)
+    _check("weight", weight, shape[1:])
+    _check("bias", bias, shape[1:])
+    if out is None:
+        out = torch.empty_like(residual)
+    else:
+        _check("out", out, shape)
+    cpu_extension.module().residual_layer_norm(
+        x.data_ptr(),
+        is_bfloat16,
+        residual.data_ptr(),
+        weight.data_ptr(),
+        bias.data_ptr(),
+        out.data_ptr(),
+        shape[0],
+        shape[1],
+        eps,
+    )
+    return out
+
+
+def _check(name: str, tensor: Tensor, shape: tuple[int, ...], dtype: torch.dtype = torch.float32) -> None:
+    """Whether a kernel may read ``tensor`` by its address."""
+    if tensor.shape == shape and tensor.dtype is dtype and tensor.is_cpu and tensor.is_contiguous():
+        return
+    if tensor.shape != shape:
+        raise ValueError(f"{name}: expected {list(shape)}, got {list(tensor.shape)}")
+    layout = "contiguous" if tensor.is_contiguous() else "with strides"
+    raise ValueError(
+        f"{name}: expected {dtype}, contiguous, on cpu, got {tensor.dtype}, {layout}, on {tensor.device.type}"
+    )
