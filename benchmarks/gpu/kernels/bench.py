@@ -28,7 +28,7 @@ from benchmarks.gpu.kernels.table import Row, print_rows
 from benchmarks.gpu.timers import CACHES, Timer, interleave, is_alive, make_timer, turns
 from bertfast.tables import write_json
 
-_MODELS = {"base": (768, 12, 3072), "large": (1024, 16, 4096)}
+MODELS = {"base": (768, 12, 3072), "large": (1024, 16, 4096)}
 _SIZES = ((32, 128), (8, 512), (1, 128), (128, 128))
 _DTYPES = (torch.bfloat16, torch.float16, torch.float32)
 # A wrong kernel is wrong by more than this; tests say how right one is.
@@ -55,9 +55,9 @@ def all_cases(dry: bool) -> Iterator[KernelCase]:
         yield from make_cases("tiny", shape, (8,) * 3, torch.float32)
         yield from make_cases("tiny", shape, (8, 3, 5), torch.float32)
         return
-    for dtype, (name, sizes), (batch, length) in itertools.product(_DTYPES, _MODELS.items(), _SIZES):
+    for dtype, (name, sizes), (batch, length) in itertools.product(_DTYPES, MODELS.items(), _SIZES):
         yield from make_cases(name, Shape(batch, length, dtype.itemsize, *sizes), (length,) * batch, dtype)
-    for dtype, (name, sizes) in itertools.product(_DTYPES, _MODELS.items()):
+    for dtype, (name, sizes) in itertools.product(_DTYPES, MODELS.items()):
         yield from make_cases(name, Shape(32, 384, dtype.itemsize, *sizes), ragged_lengths(32, 384), dtype)
 
 

@@ -20,7 +20,8 @@ from bertfast import ops
 sys.path.append(str(KERNELS))
 
 from cases import cases_at
-from work import Shape, Work
+from work import Shape as Shape
+from work import Work as Work
 
 _NUM_WORDS, _NUM_POSITIONS = 30522, 512
 

@@ -1,0 +1,55 @@
+"""Who computes an op. Whatever takes the op's own arguments is one more entry of `IMPLEMENTATIONS`."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from benchmarks.gpu.kernels.cases import Calls
+from benchmarks.gpu.timers import Call
+from bertfast import ops
+from bertfast.ops._library import REFERENCES
+from bertfast.ops.packed_layout import equal_length_runs
+from bertfast.ops.varlen_attention import attend_runs
+
+_ALL = tuple(ops.__all__)
+PYTORCH = "pytorch"
+
+
+@dataclass(frozen=True)
+class Implementation:
+    """bind(op, calls): the call that computes what ``calls.ours`` computes. ops, devices: those that it serves."""
+
+    name: str
+    bind: Callable[[str, Calls], Call]
+    ops: tuple[str, ...] = _ALL
+    devices: tuple[str, ...] = ("cpu", "cuda")
+
+
+def implementations(op: str, device: str) -> tuple[Implementation, ...]:
+    """Those of an op on a device, in the order of the table."""
+    return tuple(one for one in IMPLEMENTATIONS if op in one.ops and device in one.devices)
+
+
+def _pytorch(op: str, calls: Calls) -> Call:
+    if calls.theirs is None:
+        raise ValueError(f"{op}: PyTorch has nothing like it, and the table of implementations says that it has")
+    return calls.theirs
+
+
+def _runs(op: str, calls: Calls) -> Call:
+    """As a CPU's layers call attention: the runs of equal lengths are found once in a forward."""
+    qkv, cu_seqlens, key_lengths, max_seqlen, scale = calls.arguments
+    runs = tuple(equal_length_runs(len(qkv), cu_seqlens, key_lengths, max_seqlen))
+    return functools.partial(attend_runs, qkv, runs, scale)
+
+
+IMPLEMENTATIONS = (
+    # As users get it: by the dispatcher, and by whoever is registered for the device.
+    Implementation("bertfast", lambda op, calls: calls.ours),
+    # The plain one, whoever is registered.
+    Implementation("reference", lambda op, calls: functools.partial(REFERENCES[op], *calls.arguments)),
+    Implementation("runs", _runs, ops=("varlen_attention",), devices=("cpu",)),
+    Implementation(PYTORCH, _pytorch, ops=tuple(op for op in _ALL if op != "unpad_input")),
+)

@@ -1,0 +1,61 @@
+"""A run of the benchmarks, as users start it: its table, its file, and the comparison with a file."""
+
+from __future__ import annotations
+
+import json
+import platform
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from .conftest import ROOT
+
+_ONE = ("-k", "gather_first and base-1x32x768-float32")
+
+
+def _pytest(*arguments):
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "benchmarks/kernels", *_ONE, *arguments]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+@pytest.mark.slow
+def test_a_run_is_recorded_and_compared_with(tmp_path):
+    file = tmp_path / "kernels.json"
+    output = _pytest("--benchmark-json", str(file), "--benchmark-max-time", "0.1")
+    assert "gather_first[base-1x32x768-float32]" in output
+    record = json.loads(file.read_text())
+    assert record["command"].startswith("python -m pytest ")
+    assert record["environment"]["torch"]
+    assert record["environment"]["threads"] == 1
+    assert record["ceilings"]["cpu"]["copy_bytes_per_s"] > 0
+    assert platform.node() not in file.read_text() or len(platform.node()) < 4
+    names = [one["name"] for one in record["benchmarks"]]
+    group = "gather_first[base-1x32x768-float32"
+    assert names == [f"test_{group}-{name}]" for name in ("bertfast", "reference", "pytorch")]
+    for one in record["benchmarks"]:
+        assert one["group"] == f"{group}]"
+        assert one["params"] == {
+            "shape": "base-1x32x768",
+            "dtype": "float32",
+            "implementation": one["name"].rpartition("-")[2].rstrip("]"),
+        }
+        assert "data" not in one["stats"]
+        assert one["stats"]["rounds"] >= 5
+        assert one["extra_info"]["gb_per_s"] > 0
+        assert one["extra_info"]["cpu_us"] > 0
+    compared = _pytest("--benchmark-compare", str(file), "--benchmark-name", "short", "--benchmark-max-time", "0.1")
+    assert "Comparing against benchmarks from" in compared
+    assert compared.count("(NOW)") == 3
+
+
+@pytest.mark.slow
+def test_without_a_gpu_that_is_said():
+    if torch.cuda.is_available():
+        pytest.skip("this machine has a GPU")
+    output = _pytest("--benchmark-disable", "-k", "cuda")
+    assert output.count("cuda: no NVIDIA GPU") == 8
+    assert "8 skipped" in output
