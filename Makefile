@@ -6,9 +6,11 @@ PYTHON ?= python3
 # CPU index that https://pytorch.org/get-started shows:
 #   make demo PIP_INSTALL_ARGS="--extra-index-url <that index>"
 PIP_INSTALL_ARGS ?=
-# Passed to pytest (make test, make quick), and to the benchmark (make bench).
+# Passed to pytest (make test, make quick), and to the benchmarks (make bench, to pytest in make bench-kernels).
 PYTEST_ARGS ?=
 BENCH_ARGS ?=
+# Where make bench-kernels writes its results.
+KERNELS_JSON ?= build/kernels.json
 # Passed to make compare: --peers, --rows, --precisions, --threads, --json.
 COMPARE_ARGS ?=
 # Passed to make gpu: --stages, --budget, --out, --dry-run.
@@ -38,14 +40,14 @@ export TOKENIZERS_PARALLELISM := false
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-tf4 compatibility cuda-check quick lint format bench compare gpu build venv clean distclean
+.PHONY: help demo test test-tf4 compatibility cuda-check quick lint format bench bench-kernels compare gpu build venv clean distclean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
 	@echo
 	@echo '  PYTHON=python3.12         the Python to make the virtual environments from (3.10 or later)'
 	@echo '  PIP_INSTALL_ARGS="..."    passed to pip; "--extra-index-url ..." picks another torch build'
-	@echo '  PYTEST_ARGS="..."         passed to pytest; BENCH_ARGS="..." to the benchmark'
+	@echo '  PYTEST_ARGS="..."         passed to pytest; BENCH_ARGS="..." to make bench and bench-kernels'
 	@echo '  COMPARE_ARGS="..."        passed to make compare: --rows a,b --precisions a,b --threads n --json file'
 	@echo '  GPU_ARGS="..."            passed to make gpu: --stages a,b --budget seconds --out folder --dry-run'
 
@@ -62,7 +64,7 @@ test-tf4: ## All tests that transformers matters to, on 4.57.6
 	@test -f $(VENV_TF4)/.ready || echo "==> Making $(VENV_TF4), for transformers 4.57.6"
 	@if $(MAKE) --no-print-directory $(VENV_TF4)/.ready >'$(TF4_LOG)' 2>&1; then \
 	  echo "==> All tests but those of kernels, ops and dense layers, transformers 4.57.6"; \
-	  $(VENV_TF4)/bin/python -m pytest --ignore tests/kernels --ignore tests/ops --ignore tests/linear $(PYTEST_ARGS); \
+	  $(VENV_TF4)/bin/python -m pytest --ignore tests/kernels --ignore tests/ops --ignore tests/linear --ignore tests/kernel_benchmarks $(PYTEST_ARGS); \
 	else \
 	  echo "SKIPPED: the tests on transformers 4.57.6; $(VENV_TF4) could not be installed:"; \
 	  tail -n 8 '$(TF4_LOG)' | cut -c 1-300 | sed 's/^/  /'; \
@@ -104,6 +106,11 @@ format: $(VENV)/.ready ## Format Python, C++ and CUDA files in place
 
 bench: $(VENV)/.ready ## Run benchmarks/bench_encoder.py
 	@$(VENV)/bin/python benchmarks/bench_encoder.py $(BENCH_ARGS)
+
+bench-kernels: $(VENV)/.ready ## Every op and dense layer beside PyTorch's own (docs/benchmarking.md)
+	@mkdir -p '$(dir $(KERNELS_JSON))'
+	@$(VENV)/bin/python -m pytest benchmarks/kernels --benchmark-quiet --benchmark-json '$(KERNELS_JSON)' $(BENCH_ARGS)
+	@echo "Written: $(KERNELS_JSON)"
 
 compare: $(VENV_COMPARE)/.ready ## bertfast beside its peers on this CPU (docs/benchmarking-cpu.md)
 	@$(VENV_COMPARE)/bin/python benchmarks/compare_cpu.py $(COMPARE_ARGS)

@@ -6,9 +6,11 @@ import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import torch
+
 from benchmarks.gpu.kernels.cases import Calls
 from benchmarks.gpu.timers import Call
-from bertfast import ops
+from bertfast import cpu_extension, cpu_kernels, ops
 from bertfast.ops._library import REFERENCES
 from bertfast.ops.packed_layout import equal_length_runs
 from bertfast.ops.varlen_attention import attend_runs
@@ -19,17 +21,25 @@ PYTORCH = "pytorch"
 
 @dataclass(frozen=True)
 class Implementation:
-    """bind(op, calls): the call that computes what ``calls.ours`` computes. ops, devices: those that it serves."""
+    """bind(op, calls): the call that computes what ``calls.ours`` computes. ops, devices, dtypes: those that it serves.
+
+    is_there(): whether this installation has it.
+    """
 
     name: str
     bind: Callable[[str, Calls], Call]
     ops: tuple[str, ...] = _ALL
     devices: tuple[str, ...] = ("cpu", "cuda")
+    dtypes: tuple[torch.dtype, ...] = (torch.float32, torch.bfloat16, torch.float16)
+    is_there: Callable[[], bool] = lambda: True
+
+    def serves(self, op: str, device: str, dtype: torch.dtype) -> bool:
+        return op in self.ops and device in self.devices and dtype in self.dtypes and self.is_there()
 
 
-def implementations(op: str, device: str) -> tuple[Implementation, ...]:
-    """Those of an op on a device, in the order of the table."""
-    return tuple(one for one in IMPLEMENTATIONS if op in one.ops and device in one.devices)
+def implementations(op: str, device: str, dtype: torch.dtype) -> tuple[Implementation, ...]:
+    """Those of an op, in the order of the table."""
+    return tuple(one for one in IMPLEMENTATIONS if one.serves(op, device, dtype))
 
 
 def _pytorch(op: str, calls: Calls) -> Call:
@@ -51,5 +61,13 @@ IMPLEMENTATIONS = (
     # The plain one, whoever is registered.
     Implementation("reference", lambda op, calls: functools.partial(REFERENCES[op], *calls.arguments)),
     Implementation("runs", _runs, ops=("varlen_attention",), devices=("cpu",)),
+    Implementation(
+        "native",
+        lambda op, calls: functools.partial(cpu_kernels.residual_layer_norm, *calls.arguments),
+        ops=("residual_layer_norm",),
+        devices=("cpu",),
+        dtypes=(torch.float32,),
+        is_there=cpu_extension.available,
+    ),
     Implementation(PYTORCH, _pytorch, ops=tuple(op for op in _ALL if op != "unpad_input")),
 )

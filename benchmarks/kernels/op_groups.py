@@ -39,7 +39,7 @@ def cpu_groups() -> Iterator[Group]:
         for lengths, padded_len in batches:
             for dtype in _DTYPES:
                 shape = Shape(len(lengths), padded_len, dtype.itemsize, *MODELS[model])
-                yield from _groups(make_cases(model, shape, lengths, dtype), "cpu")
+                yield from _groups(make_cases(model, shape, lengths, dtype, adds_bias=False), "cpu")
 
 
 def cuda_groups() -> Iterator[Group]:
@@ -56,7 +56,7 @@ def _groups(cases: Iterable[KernelCase], device: str) -> Iterator[Group]:
 
 def make_group(case: KernelCase, device: str) -> Group:
     """Of an op at a shape."""
-    candidates = implementations(case.op, device)
+    candidates = implementations(case.op, device, case.dtype)
 
     def make() -> Inputs:
         calls = case.make(torch.device(device))

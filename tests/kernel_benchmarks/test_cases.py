@@ -103,10 +103,17 @@ def test_another_implementation_is_one_entry(monkeypatch):
     def wrong(op, calls):
         return lambda: calls.ours() * 2
 
-    table = (*IMPLEMENTATIONS, Implementation("native", wrong, ops=("bias_gelu",), devices=("cpu",)))
+    new = Implementation("new", wrong, ops=("bias_gelu",), devices=("cpu",), dtypes=(torch.float32,))
+    absent = Implementation("absent", wrong, is_there=lambda: False)
+    table = (*IMPLEMENTATIONS, new, absent)
     monkeypatch.setattr("benchmarks.kernels.implementations.IMPLEMENTATIONS", table)
-    assert [one.name for one in implementations("bias_gelu", "cpu")] == ["bertfast", "reference", "pytorch", "native"]
-    assert "native" not in [one.name for one in implementations("bias_gelu", "cuda")]
+
+    def names(*asked):
+        return [one.name for one in implementations(*asked)]
+
+    assert names("bias_gelu", "cpu", torch.float32) == ["bertfast", "reference", "pytorch", "new"]
+    assert "new" not in names("bias_gelu", "cuda", torch.float32)
+    assert "new" not in names("bias_gelu", "cpu", torch.float16)
     group = next(group for group in op_groups.cpu_groups() if group.key == ("bias_gelu", "base-32x3072", "float32"))
-    with pytest.raises(AssertionError, match=r"bias_gelu\[base-32x3072-float32\]: .*'native': 1.0.* not timed"):
+    with pytest.raises(AssertionError, match=r"bias_gelu\[base-32x3072-float32\]: .*'new': 1.0.* not timed"):
         check(group, group.make())

@@ -97,13 +97,18 @@ def _sum(parts: list[Work]) -> Work:
     return Work(*(sum(getattr(part, name) for part in parts) for name in names))
 
 
-def make_cases(model: str, shape: Shape, lengths: tuple[int, ...], dtype: torch.dtype) -> list[KernelCase]:
-    """Of all ops; ragged batches only of those whose work depends on the lengths."""
+def make_cases(
+    model: str, shape: Shape, lengths: tuple[int, ...], dtype: torch.dtype, adds_bias: bool = True
+) -> list[KernelCase]:
+    """Of all ops; ragged batches only of those whose work depends on the lengths. adds_bias: whether LayerNorm adds
+    the bias of the product before it, as on a GPU; a CPU's products have added it themselves.
+    """
     makers = _MAKERS if len(set(lengths)) == 1 else {name: _MAKERS[name] for name in _RAGGED}
-    return [
-        KernelCase(op, model, shape, lengths, dtype, lambda device, m=make: m(_Inputs(shape, lengths, dtype, device)))
-        for op, make in makers.items()
-    ]
+
+    def maker(make: Callable[[_Inputs], Calls]) -> Callable[[torch.device], Calls]:
+        return lambda device: make(_Inputs(shape, lengths, dtype, device, adds_bias))
+
+    return [KernelCase(op, model, shape, lengths, dtype, maker(make)) for op, make in makers.items()]
 
 
 @dataclass(frozen=True)
@@ -112,6 +117,7 @@ class _Inputs:
     lengths: tuple[int, ...]
     dtype: torch.dtype
     device: torch.device
+    adds_bias: bool
 
     @property
     def tokens(self) -> int:
@@ -149,10 +155,15 @@ def _residual_layer_norm(i: _Inputs) -> Calls:
     h = i.shape.hidden
     x, residual = i.randn(i.tokens, h), i.randn(i.tokens, h)
     weight, bias, x_bias = (i.randn(h) for _ in range(3))
+
+    def theirs() -> Tensor:
+        total = x + x_bias + residual if i.adds_bias else x + residual
+        return F.layer_norm(total, (h,), weight, bias, 1e-12)
+
     return _calls(
         ops.residual_layer_norm,
-        (x, residual, weight, bias, 1e-12, x_bias),
-        lambda: F.layer_norm(x + x_bias + residual, (h,), weight, bias, 1e-12),
+        (x, residual, weight, bias, 1e-12, *((x_bias,) if i.adds_bias else ())),
+        theirs,
         (x, residual),
         (x, residual),
     )
