@@ -20,18 +20,19 @@ def residual_layer_norm(
     the CPU's memory. out: written to if given; may be residual itself, or x. Raises ValueError for what does not fit,
     ExtensionError without the kernels.
     """
-    shape = x.shape
-    if len(shape) != 2:
-        raise ValueError(f"x: expected [T, H], got {list(shape)}")
+    if x.dim() != 2:
+        raise ValueError(f"x: expected [T, H], got {list(x.shape)}")
+    rows = num_tokens, hidden_size = x.shape
     is_bfloat16 = x.dtype is torch.bfloat16
-    _check("x", x, shape, torch.bfloat16 if is_bfloat16 else torch.float32)
-    _check("residual", residual, shape)
-    _check("weight", weight, shape[1:])
-    _check("bias", bias, shape[1:])
+    _check("x", x, rows, torch.bfloat16 if is_bfloat16 else torch.float32)
+    _check("residual", residual, rows)
+    # Not a slice of the shape, which costs more than all the checks of a tensor.
+    _check("weight", weight, (hidden_size,))
+    _check("bias", bias, (hidden_size,))
     if out is None:
         out = torch.empty_like(residual)
     else:
-        _check("out", out, shape)
+        _check("out", out, rows)
     cpu_extension.module().residual_layer_norm(
         x.data_ptr(),
         is_bfloat16,
@@ -39,8 +40,8 @@ def residual_layer_norm(
         weight.data_ptr(),
         bias.data_ptr(),
         out.data_ptr(),
-        shape[0],
-        shape[1],
+        num_tokens,
+        hidden_size,
         eps,
     )
     return out

@@ -66,9 +66,12 @@ class CpuPlan:
         sources = sorted([*self.sources, config], key=lambda path: path.stat().st_size, reverse=True)
         with ThreadPoolExecutor(self.jobs) as pool:
             list(pool.map(lambda source: self._compile(source, directory), sources))
-        objects = [directory / f"{source.name}.o" for source in sorted(sources)]
-        # Nothing but the module's own entry is seen from outside.
-        run(*self.compiler.command, "-shared", "-Wl,--exclude-libs,ALL", "-Wl,--strip-all", "-o", binary, *objects)
+        objects = sorted(directory / f"{source.name}.o" for source in sources)
+        # Nothing but the module's own entry is seen from outside; else what the standard library's templates become
+        # here, with AVX-512, would be.
+        exports = directory / "exports.map"
+        exports.write_text("{ global: PyInit__cpu; local: *; };\n")
+        run(*self.compiler.command, "-shared", f"-Wl,--version-script={exports},--strip-all", "-o", binary, *objects)
 
     def _compile(self, source: Path, directory: Path) -> None:
         print(f"compiling {source.name}", flush=True)
@@ -77,7 +80,7 @@ class CpuPlan:
             *OPTIMIZATION,
             *instruction_flags(source),
             f"-ffile-prefix-map={CSRC}/=",
-            f"-ffile-prefix-map={self.pybind11.include}/=",
+            *(f"-ffile-prefix-map={path}/=" for path in (self.pybind11.include, self.python_headers)),
             *("-I", CSRC, "-isystem", self.pybind11.include, "-isystem", self.python_headers),
             *("-c", source, "-o", directory / f"{source.name}.o"),
         )

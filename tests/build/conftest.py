@@ -1,10 +1,11 @@
-"""The build's own code, and a real build of the extension for one architecture, made once and kept in ``build/``."""
+"""The build's own code, and real builds of the extensions, of CUDA for one architecture, kept in ``build/``."""
 
 from __future__ import annotations
 
 import hashlib
 import importlib.machinery
 import os
+import platform
 import shutil
 import subprocess
 import sys
@@ -60,14 +61,14 @@ def copy_sources(target: Path) -> Path:
     return target
 
 
-def run_python(code: str, where: Path) -> subprocess.CompletedProcess[str]:
+def run_python(code: str, where: Path, **variables: str) -> subprocess.CompletedProcess[str]:
     """``code`` by this Python, with the ``bertfast`` that is in ``where``."""
     return subprocess.run(
         [sys.executable, "-c", code],
         capture_output=True,
         text=True,
         cwd=where,
-        env=environment(PYTHONPATH=os.pathsep.join([str(where), str(ROOT / "tests")])),
+        env=environment(PYTHONPATH=os.pathsep.join([str(where), str(ROOT / "tests")]), **variables),
         timeout=600,
     )
 
@@ -89,6 +90,25 @@ def build_extension() -> subprocess.CompletedProcess[str]:
         MAX_JOBS="2",
         CXX="g++ -Wall -Wextra -Werror",
     )
+
+
+def build_cpu_extension() -> subprocess.CompletedProcess[str]:
+    """The same of the CPU kernels, with every warning an error."""
+    skip_unless_cpu_kernels_can_be_built()
+    return run_setup(
+        *("build_ext", "--build-lib", _KEPT / "cpu_lib", "--build-temp", _KEPT / "cpu_temp"),
+        BERTFAST_CUDA="0",
+        BERTFAST_CPU="1",
+        MAX_JOBS="2",
+        # Intel's intrinsics, as g++ 12 defines them, set registers from themselves (gcc's bug 105593).
+        CXX="g++ -Wall -Wextra -Werror -Wno-uninitialized -Wno-maybe-uninitialized",
+    )
+
+
+def skip_unless_cpu_kernels_can_be_built() -> None:
+    """They are for one system and need a compiler."""
+    if not sys.platform.startswith("linux") or platform.machine() != "x86_64" or shutil.which("g++") is None:
+        pytest.skip("needs Linux on x86-64, and g++ on the PATH")
 
 
 def binaries_of_other_environments() -> list[Path]:
@@ -115,6 +135,27 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert done.returncode == 0, done.stdout
     (binary,) = (_KEPT / "lib" / "bertfast").glob("_C.*.so")
     return package(tmp_path_factory.mktemp("built"), binary)
+
+
+@pytest.fixture(scope="session")
+def cpu_objects() -> Path:
+    """The folder of what was compiled for ``bertfast._cpu``, beside the binary."""
+    done = build_cpu_extension()
+    assert done.returncode == 0, done.stdout
+    return _KEPT / "cpu_temp" / "bertfast._cpu"
+
+
+@pytest.fixture(scope="session")
+def cpu_binary(cpu_objects: Path) -> Path:
+    """``bertfast._cpu``."""
+    (binary,) = (_KEPT / "cpu_lib" / "bertfast").glob("_cpu.*.so")
+    return binary
+
+
+@pytest.fixture
+def built_cpu(cpu_binary: Path, tmp_path: Path) -> Path:
+    """A directory with the package and its CPU kernels."""
+    return package(tmp_path, cpu_binary)
 
 
 @pytest.fixture
