@@ -11,7 +11,7 @@ import torch
 from benchmarks.gpu.timers import CudaTimer
 from benchmarks.kernels.host import HostTimer
 from benchmarks.kernels.measured import Bench, check
-from benchmarks.kernels.record import describe_run, without_samples
+from benchmarks.kernels.record import describe_run, shorten
 from benchmarks.kernels.replay import REPLAY
 from benchmarks.kernels.tables import Line, Measure, by_key, render
 from bertfast.backends.cpu import CpuBackend
@@ -82,7 +82,7 @@ def pytest_benchmark_update_machine_info(config: pytest.Config, machine_info: di
 def pytest_benchmark_update_json(config: pytest.Config, benchmarks: object, output_json: dict[str, Any]) -> None:
     benches: dict[str, Bench] = config.stash[_BENCHES]
     output_json.update(describe_run(config.invocation_params.args, _threads(config), benches))
-    without_samples(output_json)
+    shorten(output_json)
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import math
-import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -97,8 +96,3 @@ def cache_bytes(level: int) -> int:
         if found == level and size.endswith("K"):
             return int(size[:-1]) * 1024
     return _OTHERWISE[level]
-
-
-def load_average() -> tuple[float, float, float] | None:
-    """None where the system has none."""
-    return os.getloadavg() if hasattr(os, "getloadavg") else None

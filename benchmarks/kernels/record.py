@@ -7,32 +7,36 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from benchmarks.cpu.features import cpu_features
-from benchmarks.gpu.environment import describe
-from benchmarks.kernels.host import HostTimer, load_average
+from benchmarks.gpu.environment import commit, nvidia_smi
+from benchmarks.kernels.host import HostTimer
 from benchmarks.kernels.measured import Bench
+from bertfast.environment.describe import describe
+from bertfast.environment.privacy import public
 
 
 def describe_run(arguments: Sequence[str], threads: int, benches: Mapping[str, Bench]) -> dict[str, Any]:
-    """``load_average`` is that of the end of the run."""
+    """``load_average`` and the GPU's clocks are those of the end of the run."""
     timer = HostTimer()
     return {
-        "command": " ".join(("python -m pytest", *map(str, arguments))),
+        "command": public(" ".join(("python -m pytest", *map(str, arguments)))),
+        "commit": commit(),
         "environment": {
             **describe(),
-            "cpu_features": " ".join(cpu_features()),
+            "threads": threads,
             "core_cache_bytes": timer.core_cache_bytes,
             "last_level_cache_bytes": timer.cache_bytes,
-            "threads": threads,
-            "num_cpus": os.cpu_count(),
-            "load_average": load_average(),
+            "load_average": os.getloadavg() if hasattr(os, "getloadavg") else None,
+            "nvidia_smi": nvidia_smi(),
         },
         "ceilings": {device: asdict(bench.ceilings) for device, bench in benches.items()},
     }
 
 
-def without_samples(output_json: dict[str, Any]) -> None:
+def shorten(output_json: dict[str, Any]) -> None:
     """Statistics are kept, single times are not: a file that is committed has to be small."""
+    # Where the checkout's folder or branch has another name, figures are the same.
+    output_json.pop("commit_info", None)
     for one in output_json["benchmarks"]:
         one["stats"].pop("data", None)
         one.pop("options", None)
+        one.pop("param", None)

@@ -29,7 +29,7 @@ def test_a_run_is_recorded_and_compared_with(tmp_path):
     assert "gather_first[base-1x32x768-float32]" in output
     record = json.loads(file.read_text())
     assert record["command"].startswith("python -m pytest ")
-    assert record["environment"]["torch"]
+    assert record["environment"]["versions"]["torch"]
     assert record["environment"]["threads"] == 1
     assert record["ceilings"]["cpu"]["copy_bytes_per_s"] > 0
     assert platform.node() not in file.read_text() or len(platform.node()) < 4
