@@ -22,10 +22,11 @@ import numpy as np
 import torch
 import transformers
 from cpu.rows import Row, batch, rows
-from timing import Worker, as_json, environment, interleaved
 from torch import Tensor
 
 import bertfast
+from bertfast.bench.timing import Worker, as_json, interleaved, timing_of
+from bertfast.environment.describe import summary as environment
 from bertfast.tables import write_json
 
 
@@ -66,10 +67,11 @@ def measure(row: Row, rounds: int, threads: int) -> dict[str, Any]:
         "bertfast": Worker(make_bertfast, row, threads),
     }
     reference, result = workers["transformers"].result, workers["bertfast"].result
-    timings, cpu = interleaved(workers, rounds)
+    runs = interleaved(workers, rounds)
+    timings = {name: timing_of(taken) for name, taken in runs.items()}
     for worker in workers.values():
         worker.close()
-    ratios = sorted(a / b for a, b in zip(cpu["transformers"], cpu["bertfast"], strict=True))
+    ratios = sorted(a.cpu_ms / b.cpu_ms for a, b in zip(runs["transformers"], runs["bertfast"], strict=True))
     return {
         "row": row.name,
         "real_tokens": row.real_tokens,

@@ -13,11 +13,11 @@ from collections.abc import Callable
 
 import torch
 import transformers
-from timing import environment
 
 import bertfast
 from bertfast import engines
 from bertfast.engine import Engine
+from bertfast.environment.describe import summary as environment
 
 
 def median_us(call: Callable[[], object], repeats: int = 2000) -> float:

@@ -17,9 +17,9 @@ from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
-from timing import environment
 from torch import Tensor
 
+from bertfast.environment.describe import summary as environment
 from bertfast.linear import BlasLinear, FusedLinear, Linear, MixedLinear, Norm, OneDnnLinear, PortableLinear
 
 # Model -> (layers, H, I).

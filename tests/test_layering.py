@@ -18,6 +18,7 @@ _PACKAGE = Path(bertfast.__file__).parent
 _LAYERS = (
     ("__main__",),
     ("cli.",),
+    ("bench.",),
     ("environment.",),
     ("__init__",),
     ("models.pipelines",),
@@ -48,7 +49,7 @@ _LAYERS = (
     ("changing", "compat", "corpus", "errors", "hooks", "origin", "reporting", "tables", "versions", "_version"),
 )
 # The only ones that know transformers. Everything else deals in tensors.
-_KNOW_TRANSFORMERS = ("models.", "families.", "compat", "cli.")
+_KNOW_TRANSFORMERS = ("models.", "families.", "compat", "bench.", "cli.")
 
 
 def _name(path):

@@ -72,16 +72,17 @@ def test_bench_pipelines_names_its_rows_when_asked_for_another():
 
 def test_compare_cpu_compares_with_those_that_are_asked(tmp_path):
     path = tmp_path / "results.json"
-    wanted = ("--model", "tiny", "--peers", "transformers", "--rows", "1x32", "--precisions", "float32")
+    wanted = ("--model", "bert-tiny", "--peers", "transformers", "--rows", "1x32", "--precisions", "float32")
     output = _run("benchmarks/compare_cpu.py", *wanted, "--rounds", "2", "--json", path)
     stored = json.loads(path.read_text())
-    (row,) = stored["results"]
+    row, row2 = stored["results"]
+    assert (row["threads"], row2["threads"]) == (1, 2)
     assert (row["row"], row["precision"], row["best_peer"]) == ("1x32", "float32", "transformers")
     assert row["timings"].keys() == {"bertfast", "transformers"}
     assert row["accuracy"]["bertfast"]["pooled_error"] < 2e-6
     assert row["accuracy"]["transformers"]["pooled_error"] == 0
     assert row["ratio"] > 0
-    assert f"float32 {row['ratio']:.2f}x transformers" in " ".join(output.split())
+    assert f"float32, 1 thr. {row['ratio']:.2f}x transformers" in " ".join(output.split())
     assert {"torch", "transformers", "cpu", "cpu_features", "threads"} <= stored["environment"].keys()
 
 

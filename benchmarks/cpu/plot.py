@@ -5,19 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-OURS = "bertfast"
-#: A colour and a name for each peer, in the order of the bars.
-STYLES = {
-    "transformers": ("#7f7f7f", "transformers, sdpa"),
-    "compiled": ("#bcbd22", "torch.compile"),
-    "compiled-static": ("#8c8a14", "torch.compile, one shape"),
-    "onnxruntime": ("#1f77b4", "ONNX Runtime, fused"),
-    "onnxruntime-plain": ("#6baed6", "ONNX Runtime"),
-    "openvino": ("#9467bd", "OpenVINO"),
-    "ctranslate2": ("#2ca02c", "CTranslate2"),
-}
-# The same bytes from the same figures: no random ids, no date, text as text.
-_RC = {"svg.hashsalt": "bertfast", "svg.fonttype": "none", "font.size": 8}
+from bertfast.bench.candidates import OURS, PEERS
+from bertfast.bench.styles import RC, STYLES
 
 
 def draw(stored: dict[str, Any], path: Path) -> None:
@@ -28,17 +17,20 @@ def draw(stored: dict[str, Any], path: Path) -> None:
     import matplotlib.pyplot as plt
 
     results = stored["results"]
-    precisions = list(dict.fromkeys(result["precision"] for result in results))
-    with matplotlib.rc_context(_RC):
-        figure, panels = plt.subplots(len(precisions), 1, figsize=(8, 2.3 * len(precisions)), squeeze=False)
-        for panel, precision in zip(panels[:, 0], precisions, strict=True):
-            _panel(panel, [result for result in results if result["precision"] == precision])
-            panel.set_title(precision, loc="left", fontweight="bold")
+    # Older records have no number of threads by row: it was one for all.
+    kinds = [(result["precision"], result.get("threads")) for result in results]
+    titles = list(dict.fromkeys(kinds))
+    one = len({threads for _, threads in titles}) == 1
+    with matplotlib.rc_context(RC):
+        figure, panels = plt.subplots(len(titles), 1, figsize=(8, 2.3 * len(titles)), squeeze=False)
+        for panel, title in zip(panels[:, 0], titles, strict=True):
+            _panel(panel, [result for result, kind in zip(results, kinds, strict=True) if kind == title])
+            panel.set_title(title[0] if one else f"{title[0]}, threads: {title[1]}", loc="left", fontweight="bold")
         figure.supylabel("CPU time by bertfast's: bars above the line are slower (log scale)")
         handles = {label: handle for panel in panels[:, 0] for handle, label in zip(*_legend(panel), strict=True)}
-        names = [name for _, name in STYLES.values() if name in handles]
+        names = [STYLES[name][1] for name in PEERS if STYLES[name][1] in handles]
         figure.legend([handles[name] for name in names], names, loc="upper center", ncols=4, frameon=False)
-        figure.tight_layout(rect=(0, 0, 1, 1 - 0.45 / (2.3 * len(precisions))))
+        figure.tight_layout(rect=(0, 0, 1, 1 - 0.45 / (2.3 * len(titles))))
         path.parent.mkdir(parents=True, exist_ok=True)
         figure.savefig(path, format="svg", metadata={"Date": None})
         plt.close(figure)
@@ -51,7 +43,7 @@ def _legend(panel: Any) -> tuple[list[Any], list[str]]:
 
 def _panel(panel: Any, results: list[dict[str, Any]]) -> None:
     rows = [result for result in results if OURS in result["timings"]]
-    names = [name for name in STYLES if any(name in row["timings"] for row in rows)]
+    names = [name for name in PEERS if any(name in row["timings"] for row in rows)]
     width = 0.8 / max(len(names), 1)
     for position, name in enumerate(names):
         bars = [(i, relative_time(row, name)) for i, row in enumerate(rows) if name in row["timings"]]

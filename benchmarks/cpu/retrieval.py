@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from cpu.accuracy import cosines
+
+from bertfast.bench.accuracy import cosines
 
 Array = np.ndarray[Any, np.dtype[np.floating[Any]]]
 TOP = 10

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from bertfast.bench.workloads import Workload, random_batch
+
 # Real texts of the two-text script: short sentences of 6 and 8 tokens with [CLS] and [SEP].
 SHORT_LENGTHS = (6, 8)
 # Draws 737 tokens in 1680 slots, 2.28 slots per token.
@@ -61,8 +63,10 @@ def rows() -> list[Row]:
 
 def batch(row: Row) -> dict[str, Tensor]:
     """input_ids and attention_mask [B, S] as a tokenizer would make them."""
-    generator = torch.Generator().manual_seed(1)
-    shape = (len(row.lengths), row.padded_len)
-    mask = (torch.arange(row.padded_len) < torch.tensor(row.lengths).unsqueeze(1)).long()
-    ids = torch.randint(1000, 30000, shape, generator=generator) * mask
-    return {"input_ids": ids, "attention_mask": mask}
+    made = random_batch(row.lengths, row.padded_len)
+    return {"input_ids": torch.from_numpy(made.ids), "attention_mask": torch.from_numpy(made.mask)}
+
+
+def workload(row: Row) -> Workload:
+    """The same batch, for those who measure workloads."""
+    return Workload(row.name, len(row.lengths), (random_batch(row.lengths, row.padded_len),))

@@ -6,11 +6,9 @@ import json
 import re
 
 import pytest
-from cpu.candidates import CANDIDATES, OURS
-from cpu.plot import STYLES, draw
+from bench.results import result
+from cpu.plot import draw
 from cpu.table import HEADER, lines, summary
-
-from .results import result
 
 
 def test_the_fastest_stands_first_and_the_ratio_last():
@@ -31,15 +29,16 @@ def test_the_summary_names_the_best_peer_of_each_row_and_precision():
     found = [
         result("float32", "ragged", bertfast=10.0, openvino=30.0),
         result("float32", "1x32", bertfast=10.0, openvino=30.0, onnxruntime=9.0),
+        result("float32", "ragged", 2, bertfast=10.0, openvino=20.0),
         result("int8", "1x32", onnxruntime=9.0),
     ]
     head, *rest = (re.split(r" {2,}", line.strip()) for line in summary(found))
     assert head == ["best peer / bertfast", "ragged", "1x32"]
-    assert rest == [["float32", "3.00x openvino", "0.90x onnxruntime"], ["int8", "-", "-"]]
-
-
-def test_every_peer_has_a_colour():
-    assert STYLES.keys() == CANDIDATES.keys() - {OURS}
+    assert rest == [
+        ["float32, 1 thr.", "3.00x openvino", "0.90x onnxruntime"],
+        ["float32, 2 thr.", "2.00x openvino", "-"],
+        ["int8, 1 thr.", "-", "-"],
+    ]
 
 
 def test_the_same_record_gives_the_same_figure(tmp_path):
@@ -51,3 +50,13 @@ def test_the_same_record_gives_the_same_figure(tmp_path):
     drawn = (tmp_path / "a.svg").read_bytes()
     assert drawn == (tmp_path / "b.svg").read_bytes()
     assert b"OpenVINO" in drawn
+
+
+def test_a_record_that_has_one_number_of_threads_for_all_is_drawn(tmp_path):
+    pytest.importorskip("matplotlib")
+    row = result("float32", "ragged", bertfast=10.0, openvino=30.0).as_json()
+    draw({"results": [row, {**row, "threads": 2}]}, tmp_path / "two.svg")
+    assert b"float32, threads: 2<" in (tmp_path / "two.svg").read_bytes()
+    del row["threads"]
+    draw({"results": [row]}, tmp_path / "old.svg")
+    assert b">float32<" in (tmp_path / "old.svg").read_bytes()

@@ -5,9 +5,11 @@ from __future__ import annotations
 import logging
 import warnings
 from pathlib import Path
+from typing import Any
 
 import torch
-from cpu.models import build
+
+from bertfast.bench.models import build
 
 #: What the optimizer must find in every layer; less is a peer that runs with the brakes on.
 _FUSED_BY_LAYER = {"Attention": 1, "BiasGelu": 1, "SkipLayerNormalization": 2}
@@ -23,7 +25,7 @@ def exported(model: str, folder: Path) -> Path:
         mask = torch.ones(2, 16, dtype=torch.long)
         mask[0, 9:] = 0
         ids = torch.randint(1000, 30000, mask.shape) * mask
-        names = {"input_names": ["input_ids", "attention_mask"], "output_names": ["out"]}
+        names: dict[str, Any] = {"input_names": ["input_ids", "attention_mask"], "output_names": ["out"]}
         axes = {"input_ids": {0: "B", 1: "S"}, "attention_mask": {0: "B", 1: "S"}, "out": {0: "B"}}
         with warnings.catch_warnings(), torch.no_grad():
             warnings.simplefilter("ignore")

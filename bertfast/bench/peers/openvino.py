@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import torch
-from cpu.peers.onnx_files import exported
-from cpu.peers.setup import Forward, Setup
+from torch import Tensor
+
+from bertfast.bench.peers.onnx_files import exported
+from bertfast.bench.setup import Forward, Setup
 
 _HINTS = {"float32": "f32", "bfloat16": "bf16"}
 
 
-def prepare(setup: Setup) -> None:
+def why_not(setup: Setup, variant: str) -> str | None:
+    """Nothing is known that it lacks."""
+    return None
+
+
+def prepare(setup: Setup, variant: str) -> None:
     """Write the file that ``load`` opens."""
     exported(setup.model, setup.folder)
 
 
-def load(setup: Setup) -> Forward:
+def load(setup: Setup, variant: str) -> Forward:
     """Compiled for latency, in the precision that is hinted."""
     import openvino
 
@@ -28,7 +35,7 @@ def load(setup: Setup) -> Forward:
     compiled = core.compile_model(core.read_model(exported(setup.model, setup.folder)), "CPU", options)
     request = compiled.create_infer_request()
 
-    def forward(ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    def forward(ids: Tensor, mask: Tensor) -> Tensor:
         out = request.infer({"input_ids": ids.numpy(), "attention_mask": mask.numpy()})[0]
         return torch.from_numpy(out.copy())
 

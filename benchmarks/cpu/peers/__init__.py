@@ -1,1 +1,0 @@
-"""The candidates, one file for each library: what it takes to run a model in it."""
