@@ -19,6 +19,7 @@ _LAYERS = (
     ("__main__",),
     ("cli.",),
     ("bench.",),
+    ("verification.",),
     ("environment.",),
     ("__init__",),
     ("models.pipelines",),

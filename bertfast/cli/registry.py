@@ -36,4 +36,5 @@ class Command:
 
 COMMANDS: tuple[Command, ...] = (
     Command("env", "versions, devices and what would run here: what a bug report needs", "env"),
+    Command("verify", "your model on your texts: how far it is from stock transformers in float32", "verify"),
 )

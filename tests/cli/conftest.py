@@ -46,6 +46,7 @@ def call(capsys: pytest.CaptureFixture[str]) -> Callable[..., Done]:
     """The same in this process."""
 
     def run(*arguments: str | Path) -> Done:
+        capsys.readouterr()  # what the test has printed until now
         try:
             code = main([str(argument) for argument in arguments])
         except SystemExit as ended:  # argparse ends --help and what it cannot parse so
