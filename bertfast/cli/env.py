@@ -78,6 +78,8 @@ def _compiled(modules: Iterable[Mapping[str, Any]]) -> Iterator[str]:
         yield f"{module['module']} ({module['purpose']}): {'loaded' if module['loaded'] else 'not loaded'}"
         if module["reason"]:
             yield f"  {module['reason']}"
+        if module["uses"]:
+            yield f"  uses: {' '.join(module['uses'])}"
         for name, value in module["build"].items():
             yield f"  {name}: {' '.join(map(str, value)) if isinstance(value, list) else value}"
 

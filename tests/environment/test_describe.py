@@ -11,7 +11,7 @@ import torch
 import transformers
 from precisions import REDUCED
 
-from bertfast import extension
+from bertfast import cpu_extension, extension
 from bertfast.backends import resolve_precision
 from bertfast.environment import compiled, cpu, describe, gpus, packages, paths
 from bertfast.precision import missing
@@ -94,6 +94,24 @@ def test_an_extension_tells_what_it_was_built_for(monkeypatch):
     (found,) = (module for module in compiled.compiled_modules() if module.module == "bertfast._C")
     assert found.loaded
     assert found.build == {"nvcc": "13.0", "sass": ["sm_90"]}
+
+
+def test_the_cpu_kernels_tell_what_they_use(monkeypatch):
+    monkeypatch.setattr(cpu_extension, "why_not", lambda: None)
+    monkeypatch.setattr(cpu_extension, "build_info", lambda: {"compiler": "gcc"})
+    monkeypatch.setattr(cpu_extension, "features", lambda: {"avx512": True, "amx_int8": False})
+    (found,) = (module for module in compiled.compiled_modules() if module.module == "bertfast._cpu")
+    assert found.loaded
+    assert found.uses == ("avx512",)
+
+
+def test_a_bad_variable_of_the_cpu_kernels_is_a_reason(monkeypatch):
+    def refuse():
+        raise ValueError("BERTFAST_CPU_ISA='sse': expected amx or avx512")
+
+    monkeypatch.setattr(cpu_extension, "why_not", refuse)
+    (found,) = (module for module in compiled.compiled_modules() if module.module == "bertfast._cpu")
+    assert found.reason == "BERTFAST_CPU_ISA='sse': expected amx or avx512"
 
 
 def test_without_torch_all_else_is_told(monkeypatch):
