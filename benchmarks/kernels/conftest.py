@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ import torch
 from benchmarks.gpu.timers import CudaTimer
 from benchmarks.kernels.host import HostTimer
 from benchmarks.kernels.measured import Bench, check
-from benchmarks.kernels.record import describe_run, shorten
+from benchmarks.kernels.record import describe_run, shorten, write_in_lines
 from benchmarks.kernels.replay import REPLAY
 from benchmarks.kernels.tables import Line, Measure, by_key, render
 from bertfast.backends.cpu import CpuBackend
@@ -90,6 +91,10 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     if lines:
         terminalreporter.section("kernels")
         terminalreporter.write_line(render(lines))
+    # Written when the session was finished.
+    file = config.getoption("benchmark_json")
+    if file and Path(file).exists():
+        write_in_lines(Path(file))
 
 
 def _threads(config: pytest.Config) -> int:

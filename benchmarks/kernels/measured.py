@@ -53,7 +53,7 @@ class Measured:
         if self.cpu_us:
             found["cpu_us"] = statistics.median(self.cpu_us[name])
             found["pytorch_by_this_cpu"] = self.ratio(name, self.cpu_us)
-        return {key: round(value, 8) if isinstance(value, float) else value for key, value in found.items()}
+        return found
 
     def ratio(self, name: str, times: Mapping[str, list[float]]) -> float | None:
         """PyTorch's median time by this one's: above 1, this one is faster."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from benchmarks.gpu.environment import commit, nvidia_smi
@@ -38,5 +40,21 @@ def shorten(output_json: dict[str, Any]) -> None:
     output_json.pop("commit_info", None)
     for one in output_json["benchmarks"]:
         one["stats"].pop("data", None)
+        one["stats"] = {name: _rounded(value) for name, value in one["stats"].items()}
+        one["extra_info"] = {name: _rounded(value) for name, value in one["extra_info"].items()}
         one.pop("options", None)
         one.pop("param", None)
+
+
+def _rounded(value: Any) -> Any:
+    """To five digits, more than any clock here has."""
+    return float(f"{value:.5g}") if isinstance(value, float) else value
+
+
+def write_in_lines(path: Path) -> None:
+    """Write pytest-benchmark's file anew with a line for each benchmark: small, and a difference can be read."""
+    content = json.loads(path.read_text())
+    benchmarks = content.pop("benchmarks")
+    head = json.dumps(content, indent=1).removesuffix("\n}")
+    lines = ",\n".join("  " + json.dumps(one) for one in benchmarks)
+    path.write_text(f'{head},\n "benchmarks": [\n{lines}\n ]\n}}\n')

@@ -79,5 +79,5 @@ def render(lines: Sequence[Line]) -> str:
             )
         )
         before = group
-    header = ("group", "implementation", "us", "CPU us", "PyTorch by it", "GB/s", "GFLOP/s", "share of", "inputs from")
+    header = ("group", "implementation", "us", "CPU us", "PyTorch", "GB/s", "GFLOP/s", "share of", "inputs from")
     return table(header, rows)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-import platform
 import subprocess
 import sys
 
 import pytest
 import torch
+
+from benchmarks.kernels import __main__ as kernels
 
 from .conftest import ROOT
 
@@ -27,12 +28,15 @@ def test_a_run_is_recorded_and_compared_with(tmp_path):
     file = tmp_path / "kernels.json"
     output = _pytest("--benchmark-json", str(file), "--benchmark-max-time", "0.1")
     assert "gather_first[base-1x32x768-float32]" in output
-    record = json.loads(file.read_text())
+    text = file.read_text()
+    record = json.loads(text)
+    assert len([line for line in text.splitlines() if '"fullname"' in line]) == 3
     assert record["command"].startswith("python -m pytest ")
     assert record["environment"]["versions"]["torch"]
     assert record["environment"]["threads"] == 1
     assert record["ceilings"]["cpu"]["copy_bytes_per_s"] > 0
-    assert platform.node() not in file.read_text() or len(platform.node()) < 4
+    assert "node" not in record["machine_info"]
+    assert str(ROOT) not in text
     names = [one["name"] for one in record["benchmarks"]]
     group = "gather_first[base-1x32x768-float32"
     assert names == [f"test_{group}-{name}]" for name in ("bertfast", "reference", "pytorch")]
@@ -59,3 +63,35 @@ def test_without_a_gpu_that_is_said():
     output = _pytest("--benchmark-disable", "-k", "cuda")
     assert output.count("cuda: no NVIDIA GPU") == 8
     assert "8 skipped" in output
+
+
+def _results():
+    return sorted((ROOT / "benchmarks" / "results").glob("*/kernels*.json"))
+
+
+@pytest.mark.parametrize("file", _results(), ids=lambda file: f"{file.parent.name}-{file.stem}")
+def test_committed_results_are_of_commands_that_are_told_and_can_be_compared_with(file):
+    record = json.loads(file.read_text())
+    assert record["command"].startswith("python -m pytest benchmarks/kernels")
+    assert not record["commit"].endswith("+changes")
+    assert record["environment"]["versions"]["torch"]
+    assert all("data" not in one["stats"] for one in record["benchmarks"])
+    assert file.stat().st_size < 600_000
+
+
+def test_a_record_is_printed(capsys, monkeypatch):
+    (file, *_) = _results()
+    monkeypatch.setattr(sys, "argv", ["kernels", str(file), "--only", "gather_first,base-1x32,float32"])
+    kernels.main()
+    header, *rows = capsys.readouterr().out.splitlines()
+    assert header.split()[:4] == ["group", "implementation", "us", "CPU"]
+    assert rows[0].startswith("gather_first[base-1x32x768-float32]")
+    assert len(rows) == 3
+
+
+def test_a_record_without_such_a_group_says_so(capsys, monkeypatch):
+    (file, *_) = _results()
+    monkeypatch.setattr(sys, "argv", ["kernels", str(file), "--only", "softmax"])
+    with pytest.raises(SystemExit):
+        kernels.main()
+    assert "--only softmax: no group of" in capsys.readouterr().err
