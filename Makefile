@@ -132,8 +132,8 @@ clean: ## Remove what was built and cached
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks
 	find bertfast tests benchmarks examples -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
 
-distclean: clean ## The same, and the virtual environments
-	rm -rf $(VENV) $(VENV_TF4) $(VENV_COMPARE) .venv-cuda-*
+distclean: clean ## The same, the virtual environments, and the extensions that they share
+	rm -rf bertfast/_C.*.so bertfast/_cpu.*.so $(VENV) $(VENV_TF4) $(VENV_COMPARE) .venv-cuda-*
 
 # ---- Virtual environments. <venv>/.requirements: the pinned packages are in; <venv>/.ready: bertfast is, too.
 
