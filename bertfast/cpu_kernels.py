@@ -5,6 +5,9 @@ For callers that have asked `bertfast.cpu_extension.available`, outside of traci
 
 from __future__ import annotations
 
+import math
+from functools import cache
+
 import torch
 from torch import Tensor
 
@@ -43,6 +46,56 @@ def residual_layer_norm(
         num_tokens,
         hidden_size,
         eps,
+    )
+    return out
+
+
+def serves_attention(qkv: Tensor) -> bool:
+    """Whether `varlen_attention` computes it, and nothing would be recorded. Loads the kernels on the first call."""
+    return (
+        type(qkv) is Tensor
+        and qkv.is_cpu
+        and qkv.dtype in _attention_dtypes()
+        and qkv.is_contiguous()
+        and not (qkv.requires_grad and torch.is_grad_enabled())
+    )
+
+
+@cache
+def _attention_dtypes() -> tuple[torch.dtype, ...]:
+    if not cpu_extension.available():
+        return ()
+    return (torch.float32, torch.bfloat16) if cpu_extension.features()["amx_bf16"] else (torch.float32,)
+
+
+def varlen_attention(qkv: Tensor, cu_seqlens: Tensor, key_lengths: Tensor | None, scale: float) -> Tensor:
+    """As `bertfast.ops.varlen_attention`; rows after the last sequence become 0.
+
+    qkv: [T, 3, N, D], float32, or bfloat16 on a CPU with AMX -> [T, N, D]; all contiguous, in the CPU's memory. A
+    query's result depends on its own sequence alone, to the bit, on any number of threads. Raises ValueError for what
+    does not fit, ExtensionError without the kernels.
+    """
+    num_tokens, _, num_heads, head_size = qkv.shape
+    is_bfloat16 = qkv.dtype is torch.bfloat16
+    _check("qkv", qkv, (num_tokens, 3, num_heads, head_size), torch.bfloat16 if is_bfloat16 else torch.float32)
+    num_sequences = cu_seqlens.numel() - 1
+    _check("cu_seqlens", cu_seqlens, (max(num_sequences, 0) + 1,), torch.int32)
+    if key_lengths is not None:
+        _check("key_lengths", key_lengths, (num_sequences,), torch.int32)
+    if not 0 < scale < math.inf:
+        raise ValueError(f"scale: expected a finite number above 0, got {scale:g}")
+    out = qkv.new_empty((num_tokens, num_heads, head_size))
+    cpu_extension.module().varlen_attention(
+        qkv.data_ptr(),
+        is_bfloat16,
+        cu_seqlens.data_ptr(),
+        0 if key_lengths is None else key_lengths.data_ptr(),
+        out.data_ptr(),
+        num_tokens,
+        num_sequences,
+        num_heads,
+        head_size,
+        scale,
     )
     return out
 

@@ -55,6 +55,15 @@ def _runs(op: str, calls: Calls) -> Call:
     return functools.partial(attend_runs, qkv, runs, scale)
 
 
+def _native_attention(op: str, calls: Calls) -> Call:
+    qkv, cu_seqlens, key_lengths, _, scale = calls.arguments
+    return functools.partial(cpu_kernels.varlen_attention, qkv, cu_seqlens, key_lengths, scale)
+
+
+def _has_amx() -> bool:
+    return cpu_extension.available() and cpu_extension.features()["amx_bf16"]
+
+
 IMPLEMENTATIONS = (
     # As users get it: by the dispatcher, and by whoever is registered for the device.
     Implementation("bertfast", lambda op, calls: calls.ours),
@@ -68,6 +77,22 @@ IMPLEMENTATIONS = (
         devices=("cpu",),
         dtypes=(torch.float32,),
         is_there=cpu_extension.available,
+    ),
+    Implementation(
+        "native",
+        _native_attention,
+        ops=("varlen_attention",),
+        devices=("cpu",),
+        dtypes=(torch.float32,),
+        is_there=cpu_extension.available,
+    ),
+    Implementation(
+        "native",
+        _native_attention,
+        ops=("varlen_attention",),
+        devices=("cpu",),
+        dtypes=(torch.bfloat16,),
+        is_there=_has_amx,
     ),
     Implementation(PYTORCH, _pytorch, ops=tuple(op for op in _ALL if op != "unpad_input")),
 )

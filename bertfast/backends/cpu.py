@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from bertfast import cpu_kernels
 from bertfast.linear import Linear, padded_rows, select_cpu_linear
 from bertfast.ops import varlen_attention
 from bertfast.ops.varlen_attention import attend_runs
@@ -57,6 +58,8 @@ class CpuBackend:
         if torch.compiler.is_compiling():
             # Its runs would be constants of the graph.
             return varlen_attention(qkv, sequences.cu_seqlens, sequences.key_lengths, sequences.max_seqlen, scale)
+        if cpu_kernels.serves_attention(qkv):
+            return cpu_kernels.varlen_attention(qkv, sequences.cu_seqlens, sequences.key_lengths, scale)
         return attend_runs(qkv, sequences.runs, scale)
 
     def block_rows(self, precision: str | None) -> int | None:

@@ -11,6 +11,7 @@
 #include "cpu/features.h"
 #include "cpu/parallel.h"
 #include "cpu/residual_layer_norm.h"
+#include "cpu/varlen_attention.h"
 
 namespace py = pybind11;
 
@@ -72,6 +73,16 @@ void bind_kernels(py::module_& module) {
                              pointer<const float>(weight), pointer<const float>(bias),
                              pointer<float>(out), num_tokens, hidden_size, eps,
                              float_or_bfloat16(x_is_bfloat16)});
+      },
+      Unlocked());
+  module.def(
+      "varlen_attention",
+      [](Address qkv, bool is_bfloat16, Address cu_seqlens, Address key_lengths, Address out,
+         int64_t num_tokens, int64_t num_sequences, int num_heads, int head_size, float scale) {
+        varlen_attention({pointer<const void>(qkv), pointer<const int32_t>(cu_seqlens),
+                          pointer<const int32_t>(key_lengths), pointer<void>(out), num_tokens,
+                          num_sequences, num_heads, head_size, scale,
+                          float_or_bfloat16(is_bfloat16)});
       },
       Unlocked());
 }
