@@ -47,7 +47,19 @@ _LAYERS = (
     ("cpu_kernels",),
     ("cpu_extension", "extension", "precision", "probing", "staleness"),
     ("binary", "released_parameter"),
-    ("changing", "compat", "corpus", "errors", "hooks", "origin", "reporting", "tables", "versions", "_version"),
+    (
+        "changing",
+        "compat",
+        "corpus",
+        "errors",
+        "hooks",
+        "origin",
+        "reporting",
+        "roofline.",
+        "tables",
+        "versions",
+        "_version",
+    ),
 )
 # The only ones that know transformers. Everything else deals in tensors.
 _KNOW_TRANSFORMERS = ("models.", "families.", "compat", "bench.", "cli.")

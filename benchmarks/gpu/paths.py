@@ -9,5 +9,3 @@ ROOT = Path(__file__).resolve().parents[2]
 BUILD = ROOT / "build" / "gpu"
 TESTS = ROOT / "tests" / "gpu"
 RESULTS = ROOT / "benchmarks" / "results"
-#: Its modules import each other by their bare names, as scripts do.
-KERNELS = ROOT / "benchmarks" / "kernels"

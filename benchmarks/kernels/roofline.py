@@ -13,14 +13,17 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tests"))
 
-from cases import cases
 from kernels.device.table import load_table
 from kernels.device.tools import demangle
 from kernels.launches import Launchers, build_launchers
 from kernels.params import make_params
-from machines import GPUS, MULTIPROCESSORS, Gpu
-from occupancy import occupancy
-from work import Case, Work
+from launch_params import launch_params
+
+from bertfast.roofline.bounds import bound
+from bertfast.roofline.cases import cases
+from bertfast.roofline.machines import GPUS, MULTIPROCESSORS
+from bertfast.roofline.occupancy import occupancy
+from bertfast.roofline.work import Case
 
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "kernels.md"
 
@@ -44,9 +47,9 @@ def work_table(launchers: Launchers) -> str:
     for case in cases():
         work = case.work
         numbers = (
-            _amount(work.read_bytes + work.written_bytes, "B"),
+            _amount(work.num_bytes, "B"),
             case.operations,
-            _amount(work.flops + work.tensor_flops, "FLOP"),
+            _amount(work.all_flops, "FLOP"),
             _amount(work.special_ops, "op"),
         )
         rows.append((case.name, str(case.shape), case.reads, case.writes, *numbers))
@@ -73,26 +76,14 @@ def resource_table(launchers: Launchers) -> str:
 
 def _params(case: Case, architecture: str) -> ctypes.Structure:
     capability = int(architecture.rstrip("a"))
-    return make_params(case.op, **case.launch_params(capability))
-
-
-def _time_us(work: Work, gpu: Gpu) -> tuple[float, str]:
-    """The time that the most wanted resource needs for the work, were it never idle, and which that is."""
-    seconds = {
-        "memory": (work.read_bytes + work.written_bytes) / gpu.bytes_per_s,
-        "floats": work.flops / gpu.float_flops,
-        "tensor cores": work.tensor_flops / gpu.tensor_flops,
-        "special functions": work.special_ops / gpu.special_ops,
-    }
-    limit = max(seconds, key=lambda name: seconds[name])
-    return seconds[limit] * 1e6, limit
+    return make_params(case.op, **launch_params(case.op, case.shape, capability))
 
 
 def roofline_table(launchers: Launchers) -> str:
     rows = []
     for case in cases():
-        times = [_time_us(case.work, gpu) for gpu in GPUS]
-        rows.append((case.name, str(case.shape), *(f"{time:.3g} µs, {limit}" for time, limit in times)))
+        bounds = [bound(case.work, gpu) for gpu in GPUS]
+        rows.append((case.name, str(case.shape), *(f"{b.time_us:.3g} µs, {b.limit}" for b in bounds)))
     return _table(("kernel", "shape", *(gpu.name for gpu in GPUS)), rows)
 
 

@@ -37,4 +37,5 @@ class Command:
 COMMANDS: tuple[Command, ...] = (
     Command("env", "versions, devices and what would run here: what a bug report needs", "env"),
     Command("verify", "your model on your texts: how far it is from stock transformers in float32", "verify"),
+    Command("kernels", "what the CUDA kernels need of each architecture, and how fast they could be", "kernels"),
 )

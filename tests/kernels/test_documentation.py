@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from bertfast.roofline.machines import MULTIPROCESSORS
+from bertfast.roofline.occupancy import occupancy
 from kernels.device.compiler import ROOT
 from kernels.device.tools import MissingTool
 from kernels.launches import build_launchers
@@ -46,8 +48,5 @@ _OCCUPANCIES = (
 @pytest.mark.parametrize("case", _OCCUPANCIES, ids=str)
 def test_occupancy(case: tuple[str, int, int, int, int, str]) -> None:
     architecture, threads, registers, smem_bytes, blocks, limit = case
-    code = (
-        "from machines import MULTIPROCESSORS as m; from occupancy import occupancy; "
-        f"o = occupancy(m[{architecture!r}], {threads}, {registers}, {smem_bytes}); print(o.blocks, o.limit, sep=',')"
-    )
-    assert _python("-c", code).stdout.strip() == f"{blocks},{limit}"
+    found = occupancy(MULTIPROCESSORS[architecture], threads, registers, smem_bytes)
+    assert (found.blocks, found.limit) == (blocks, limit)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -13,15 +12,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from benchmarks.gpu.kernels.values import normal
-from benchmarks.gpu.paths import KERNELS
 from benchmarks.gpu.timers import Call
 from bertfast import ops
-
-sys.path.append(str(KERNELS))
-
-from cases import cases_at
-from work import Shape as Shape
-from work import Work as Work
+from bertfast.roofline.cases import cases_at
+from bertfast.roofline.work import Shape as Shape
+from bertfast.roofline.work import Work as Work
 
 _NUM_WORDS, _NUM_POSITIONS = 30522, 512
 
@@ -176,7 +171,7 @@ def _embedding_layer_norm(i: _Inputs) -> Calls:
     ids = torch.randint(0, _NUM_WORDS, (b * s,), device=i.device)
     type_ids = torch.zeros_like(ids)
     columns = torch.arange(s, device=i.device).repeat(b)
-    # As after unpad_input: what it is said to read (benchmarks/kernels/cases.py) has these, too.
+    # As after unpad_input: what it is said to read (bertfast/roofline/cases.py) has these, too.
     indices = torch.arange(b * s, device=i.device)
     read_ids = _num_bytes((ids, type_ids, columns))
     # Of the tables only these rows: one type, S positions.

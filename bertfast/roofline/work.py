@@ -6,9 +6,7 @@ FLOP each, a fused one two.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 
 @dataclass(frozen=True)
@@ -26,11 +24,6 @@ class Shape:
     def tokens(self) -> int:
         return self.batch * self.length
 
-    @property
-    def dtype(self) -> int:
-        """As csrc/kernels/dtype.h counts: float32, float16."""
-        return 0 if self.element_bytes == 4 else 1
-
     def __str__(self) -> str:
         return f"B{self.batch} S{self.length} {'float32' if self.element_bytes == 4 else 'float16'}"
 
@@ -45,10 +38,18 @@ class Work:
     tensor_flops: float = 0.0
     special_ops: float = 0.0
 
+    @property
+    def num_bytes(self) -> float:
+        return self.read_bytes + self.written_bytes
+
+    @property
+    def all_flops(self) -> float:
+        return self.flops + self.tensor_flops
+
 
 @dataclass(frozen=True)
 class Case:
-    """A kernel at a shape: its formulas in words, the same in numbers, and the parameters of its launcher."""
+    """A kernel at a shape: its formulas in words, and the same in numbers."""
 
     name: str
     op: str
@@ -57,8 +58,3 @@ class Case:
     writes: str
     operations: str
     work: Work
-    params: Mapping[str, Any]
-
-    def launch_params(self, compute_capability: int) -> dict[str, Any]:
-        """For a device of this capability."""
-        return {n: compute_capability if n == "compute_capability" else v for n, v in self.params.items()}

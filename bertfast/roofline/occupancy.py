@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from machines import Multiprocessor
+from bertfast.roofline.machines import Multiprocessor
 
 _WARP_SIZE = 32
 

@@ -1,21 +1,14 @@
-"""The kernels at BERT-base: how much each has to do, and how its launcher is called."""
+"""The kernels at BERT-base: how much each has to do."""
 
 from __future__ import annotations
 
-from work import Case, Shape, Work
+from bertfast.roofline.work import Case, Shape, Work
 
 _ID_BYTES = 8
-# Some place that is aligned; nothing is read from it.
-_SOMEWHERE = 1 << 20
-
-
-def _pointers(*names: str) -> dict[str, int]:
-    return dict.fromkeys(names, _SOMEWHERE)
 
 
 def _layer_norms(shape: Shape) -> list[Case]:
     t, h, e = shape.tokens, shape.hidden, shape.element_bytes
-    row_params = {"num_tokens": t, "hidden_size": h, "eps": 1e-12, "dtype": shape.dtype}
     embedding = Case(
         "embedding_layer_norm",
         "embedding_layer_norm",
@@ -24,16 +17,6 @@ def _layer_norms(shape: Shape) -> list[Case]:
         "T·H·e",
         "10·T·H",
         Work(t * h * e + (shape.length + 4) * h * e + 4 * t * _ID_BYTES, t * h * e, 10 * t * h, special_ops=t),
-        {
-            **_pointers("indices", "word_ids", "token_type_ids", "position_ids", "word_embeddings"),
-            **_pointers("token_type_embeddings", "position_embeddings", "weight", "bias", "out", "out_of_range"),
-            **row_params,
-            "num_words": 30522,
-            "num_token_types": 2,
-            "num_positions": 512,
-            "padded_len": shape.length,
-            "id_dtype": 1,
-        },
     )
     residual = Case(
         "residual_layer_norm",
@@ -43,7 +26,6 @@ def _layer_norms(shape: Shape) -> list[Case]:
         "T·H·e",
         "10·T·H",
         Work(2 * t * h * e + 3 * h * e, t * h * e, 10 * t * h, special_ops=t),
-        {**_pointers("x", "x_bias", "residual", "weight", "bias", "out"), **row_params},
     )
     return [embedding, residual]
 
@@ -58,7 +40,6 @@ def _bias_gelu(shape: Shape) -> Case:
         "T·I·e",
         "23·T·I, T·I exp2",
         Work(t * i * e + i * e, t * i * e, 23 * t * i, special_ops=t * i),
-        {**_pointers("x", "bias", "out"), "num_tokens": t, "inner_size": i, "dtype": shape.dtype, "activation": 0},
     )
 
 
@@ -80,18 +61,6 @@ def _attention(name: str, shape: Shape) -> Case:
             0 if is_exact else products,
             exponents,
         ),
-        {
-            **_pointers("qkv", "cu_seqlens", "out"),
-            "key_lengths": None,
-            "num_tokens": t,
-            "num_sequences": shape.batch,
-            "num_heads": n,
-            "head_size": h // n,
-            "max_seqlen": s,
-            "scale": 0.125,
-            "compute_capability": 0,
-            "dtype": shape.dtype,
-        },
     )
 
 
@@ -105,16 +74,6 @@ def _first_token(shape: Shape) -> Case:
         "B·H·e",
         "4·T·H + 4·T·N, T·N exp2",
         Work(2 * t * h * e + b * h * e + 4 * (b + 1), b * h * e, 4 * t * h + 4 * t * n, special_ops=t * n),
-        {
-            **_pointers("query", "key_value", "cu_seqlens", "out"),
-            "key_lengths": None,
-            "num_tokens": t,
-            "num_sequences": b,
-            "num_heads": n,
-            "head_size": h // n,
-            "scale": 0.125,
-            "dtype": shape.dtype,
-        },
     )
 
 
@@ -128,21 +87,6 @@ def _padding(shape: Shape) -> list[Case]:
         "B·S·8 + 16·B",
         "-",
         Work(4 * t * _ID_BYTES, t * _ID_BYTES + 16 * b),
-        {
-            **_pointers("attention_mask", "input_ids", "token_type_ids", "position_ids"),
-            **_pointers("indices", "cu_seqlens", "key_lengths", "first_rows", "counts"),
-            "num_words": 30522,
-            "num_token_types": 2,
-            "num_positions": 512,
-            "pad_token_id": 0,
-            "has_pad_token": True,
-            "batch_size": b,
-            "padded_len": shape.length,
-            "mask_dtype": 5,
-            "mask_reading": 0,
-            "model_dtype": shape.dtype,
-            "id_dtype": 1,
-        },
     )
     pad = Case(
         "pad_input",
@@ -152,13 +96,6 @@ def _padding(shape: Shape) -> list[Case]:
         "B·S·H·e",
         "-",
         Work(t * h * e + t * _ID_BYTES, t * h * e),
-        {
-            **_pointers("x", "indices", "num_tokens", "out"),
-            "num_rows": t,
-            "num_positions": t,
-            "hidden_size": h,
-            "dtype": shape.dtype,
-        },
     )
     first = Case(
         "gather_first",
@@ -168,13 +105,6 @@ def _padding(shape: Shape) -> list[Case]:
         "B·H·e",
         "-",
         Work(b * h * e + 8 * b, b * h * e),
-        {
-            **_pointers("x", "first_rows", "out"),
-            "num_tokens": t,
-            "batch_size": b,
-            "hidden_size": h,
-            "dtype": shape.dtype,
-        },
     )
     return [unpad, pad, first]
 
