@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
+import re
 import shlex
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -40,6 +43,12 @@ def failing(monkeypatch):
 def test_the_version(process):
     done = process("--version")
     assert (done.code, done.out) == (0, f"bertfast {__version__}\n")
+
+
+def test_the_console_script_is_this_command():
+    text = (Path(__file__).resolve().parents[2] / "pyproject.toml").read_text()
+    module, name = re.search(r'^\[project.scripts\]\nbertfast = "([\w.]+):(\w+)"$', text, re.MULTILINE).groups()
+    assert getattr(importlib.import_module(module), name) is cli.main
 
 
 def test_help_names_every_command(call):
