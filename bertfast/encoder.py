@@ -132,6 +132,8 @@ def after_attention(
     weights: EncoderWeights, layer: LayerWeights, context: Tensor, x: Tensor, scratch: Scratch
 ) -> Tensor:
     """What a layer does with each row by itself, in blocks of rows. context, x: [T, H] -> [T, H]."""
+    if layer.tail is not None:
+        return layer.tail(context, x)
     activation = weights.spec.activation
 
     def run(context: Tensor, x: Tensor) -> Tensor:

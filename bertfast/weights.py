@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from bertfast.backends import Backend, find_backend
-from bertfast.linear import Linear, Norm
+from bertfast.linear import Linear, Norm, Tail, fuse_tail
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,10 @@ class EmbeddingWeights:
 
 @dataclass(frozen=True)
 class LayerWeights:
-    """qkv: H -> 3H; attention_output: H -> H; intermediate: H -> I; output: I -> H."""
+    """qkv: H -> 3H; attention_output: H -> H; intermediate: H -> I; output: I -> H.
+
+    tail: what follows attention as one kernel, None if there is none.
+    """
 
     qkv: Linear
     attention_output: Linear
@@ -58,6 +61,7 @@ class LayerWeights:
     intermediate: Linear
     output: Linear
     output_norm: Norm
+    tail: Tail | None
 
     def dense(self) -> tuple[Linear, ...]:
         """The dense layers."""
@@ -132,7 +136,7 @@ def build_weights(
     backend = find_backend(word.device)
     if backend is None:
         raise ValueError(f"weights: on {word.device}, expected cpu or cuda")
-    parts = _Parts(tensors, backend.linear(word.dtype, precision), spec.eps)
+    parts = _Parts(tensors, backend.linear(word.dtype, precision), spec)
     last = f"layers.{spec.num_layers - 1}"
     return EncoderWeights(
         spec=spec,
@@ -153,20 +157,25 @@ class _Parts:
 
     tensors: Mapping[str, Tensor]
     linear: type[Linear]
-    eps: float
+    spec: EncoderSpec
 
     def layer(self, prefix: str) -> LayerWeights:
+        attention_output = self.dense(prefix, "attention_output")
+        attention_norm = self.norm(f"{prefix}.attention_norm")
+        intermediate, output = self.dense(prefix, "intermediate"), self.dense(prefix, "output")
+        output_norm, activation = self.norm(f"{prefix}.output_norm"), self.spec.activation
         return LayerWeights(
             qkv=self.dense(prefix, "query", "key", "value"),
-            attention_output=self.dense(prefix, "attention_output"),
-            attention_norm=self.norm(f"{prefix}.attention_norm"),
-            intermediate=self.dense(prefix, "intermediate"),
-            output=self.dense(prefix, "output"),
-            output_norm=self.norm(f"{prefix}.output_norm"),
+            attention_output=attention_output,
+            attention_norm=attention_norm,
+            intermediate=intermediate,
+            output=output,
+            output_norm=output_norm,
+            tail=fuse_tail(attention_output, attention_norm, intermediate, activation, output, output_norm),
         )
 
     def norm(self, prefix: str) -> Norm:
-        return Norm(self.tensors[f"{prefix}.weight"], self.tensors[f"{prefix}.bias"], self.eps)
+        return Norm(self.tensors[f"{prefix}.weight"], self.tensors[f"{prefix}.bias"], self.spec.eps)
 
     def dense(self, prefix: str, *names: str) -> Linear:
         weights, biases = ([self.tensors[f"{prefix}.{name}.{part}"] for name in names] for part in ("weight", "bias"))

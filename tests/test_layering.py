@@ -44,7 +44,7 @@ _LAYERS = (
     ("packing",),
     ("linear.",),
     ("ops.",),
-    ("cpu_kernels",),
+    ("cpu_dense", "cpu_kernels"),
     ("cpu_extension", "extension", "precision", "probing", "staleness"),
     ("binary", "released_parameter"),
     (
@@ -53,6 +53,7 @@ _LAYERS = (
         "corpus",
         "errors",
         "hooks",
+        "norm",
         "origin",
         "reporting",
         "roofline.",

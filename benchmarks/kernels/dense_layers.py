@@ -16,7 +16,8 @@ class TorchLinear:
     """In the dtype of the weights. Q, K and V are three products."""
 
     name = "pytorch"
-    own_ops = False
+    activation = "PyTorch"
+    norm = "PyTorch"
     num_bytes = 0
     #: In which a stock model's activations are.
     dtype = torch.float32

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bertfast import cpu_kernels
+from bertfast import cpu_dense, cpu_kernels
 from bertfast.linear import Linear, padded_rows, select_cpu_linear
 from bertfast.ops import varlen_attention
 from bertfast.ops.varlen_attention import attend_runs
@@ -66,8 +66,9 @@ class CpuBackend:
         return _BLOCK_ROWS[precision]
 
     def padded_rows(self, num_rows: int, dtype: torch.dtype, precision: str | None) -> int:
-        compiled = precision is not None or dtype in (torch.bfloat16, torch.float16)
-        return padded_rows(num_rows) if compiled else num_rows
+        reduced = dtype in (torch.bfloat16, torch.float16)
+        compiles = reduced if precision is None else not cpu_dense.serves(precision)
+        return padded_rows(num_rows) if compiles else num_rows
 
     def memory_bound_rows(self, dtype: torch.dtype) -> int:
         return 0

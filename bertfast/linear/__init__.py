@@ -6,12 +6,14 @@ The backend of a device chooses who does, once, when the weights are prepared.
 from bertfast.linear.bfloat16 import BFloat16Linear
 from bertfast.linear.blas import BlasLinear
 from bertfast.linear.int8 import Int8Linear
-from bertfast.linear.interface import Linear, Norm
+from bertfast.linear.interface import Linear, Tail
 from bertfast.linear.mixed import MixedLinear
+from bertfast.linear.native import NativeBFloat16Linear, NativeInt8Linear, fuse_tail
 from bertfast.linear.onednn import FusedLinear, OneDnnLinear
 from bertfast.linear.portable import PortableLinear
 from bertfast.linear.rows import filled_up, padded_rows
 from bertfast.linear.select import select_cpu_linear
+from bertfast.norm import Norm
 
 __all__ = [
     "BFloat16Linear",
@@ -20,10 +22,14 @@ __all__ = [
     "Int8Linear",
     "Linear",
     "MixedLinear",
+    "NativeBFloat16Linear",
+    "NativeInt8Linear",
     "Norm",
     "OneDnnLinear",
     "PortableLinear",
+    "Tail",
     "filled_up",
+    "fuse_tail",
     "padded_rows",
     "select_cpu_linear",
 ]

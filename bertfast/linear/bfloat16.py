@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from bertfast.linear.activation import NO_POST_OP, POST_OPS, activate_
-from bertfast.linear.interface import Norm
+from bertfast.norm import Norm
 
 
 class BFloat16Linear:
@@ -20,7 +20,8 @@ class BFloat16Linear:
     """
 
     name = "onednn bfloat16"
-    own_ops = False
+    activation: str | None = "oneDNN"
+    norm: str | None = "PyTorch"
 
     def __init__(self, weights: Sequence[Tensor], biases: Sequence[Tensor]) -> None:
         weight = torch.cat([w.to(torch.bfloat16) for w in weights])

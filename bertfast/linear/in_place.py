@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from bertfast.linear.activation import activate_
-from bertfast.linear.interface import Norm
+from bertfast.norm import Norm
 
 
 class InPlaceLinear:
@@ -19,7 +19,8 @@ class InPlaceLinear:
     outputs would cost page faults.
     """
 
-    own_ops = False
+    activation: str | None = "PyTorch"
+    norm: str | None = "PyTorch"
     num_bytes = 0
 
     def __init__(self, weights: Sequence[Tensor], biases: Sequence[Tensor]) -> None:

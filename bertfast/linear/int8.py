@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from bertfast.linear.activation import activate_
-from bertfast.linear.interface import Norm
+from bertfast.norm import Norm
 from bertfast.precision import missing
 
 _LARGEST = 127
@@ -25,7 +25,8 @@ class Int8Linear:
     """
 
     name = "onednn int8"
-    own_ops = False
+    activation: str | None = "PyTorch"
+    norm: str | None = "PyTorch"
 
     def __init__(self, weights: Sequence[Tensor], biases: Sequence[Tensor]) -> None:
         codes, scales = quantize_rows(torch.cat(tuple(weights)))

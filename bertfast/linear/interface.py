@@ -3,19 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
 from torch import Tensor
 
-
-@dataclass(frozen=True)
-class Norm:
-    """Parameters of a LayerNorm. weight, bias: [H]."""
-
-    weight: Tensor
-    bias: Tensor
-    eps: float
+from bertfast.norm import Norm
 
 
 class Linear(Protocol):
@@ -25,8 +17,9 @@ class Linear(Protocol):
     """
 
     name: str
-    #: Whether activations and norms are bertfast's own ops, or PyTorch's in place.
-    own_ops: bool
+    #: Who computes activations, and norms, for people; None: whoever computes bertfast's ops on the device.
+    activation: str | None
+    norm: str | None
     #: Memory of its copies of weights, if it has any: later changes of the weights are not in them.
     num_bytes: int
 
@@ -40,3 +33,10 @@ class Linear(Protocol):
 
     def add_norm(self, x: Tensor, residual: Tensor, norm: Norm) -> Tensor:
         """LayerNorm of ``y + residual``. residual: [T, M] -> [T, M]."""
+
+
+class Tail(Protocol):
+    """What a post-LN layer does with each row by itself, after attention: three dense layers, two norms."""
+
+    def __call__(self, context: Tensor, x: Tensor) -> Tensor:
+        """context, x: [T, H] -> [T, H]."""

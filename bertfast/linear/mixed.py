@@ -9,8 +9,8 @@ from torch import Tensor
 
 from bertfast.linear.blas import BlasLinear
 from bertfast.linear.in_place import InPlaceLinear
-from bertfast.linear.interface import Norm
 from bertfast.linear.onednn import FusedLinear, OneDnnLinear
+from bertfast.norm import Norm
 
 
 class MixedLinear:
@@ -20,7 +20,8 @@ class MixedLinear:
     """
 
     name = "onednn+blas"
-    own_ops = False
+    activation: str | None = "PyTorch or oneDNN"
+    norm: str | None = "PyTorch"
     num_bytes = 0
 
     # From benchmarks/bench_linear.py: the most rows that are few. Where nothing has to be transposed in the end, more

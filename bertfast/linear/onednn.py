@@ -10,7 +10,7 @@ from torch import Tensor
 
 from bertfast.linear.activation import NO_POST_OP, POST_OPS, activate_
 from bertfast.linear.in_place import InPlaceLinear
-from bertfast.linear.interface import Norm
+from bertfast.norm import Norm
 
 
 class OneDnnLinear(InPlaceLinear):
@@ -49,6 +49,7 @@ class FusedLinear(InPlaceLinear):
     """
 
     name = "onednn fused"
+    activation: str | None = "oneDNN"
 
     def activated(self, x: Tensor, activation: str, out: Tensor | None = None) -> Tensor:
         post_op = POST_OPS.get(activation)

@@ -8,7 +8,7 @@ from itertools import accumulate
 import torch
 from torch import Tensor
 
-from bertfast.linear.interface import Norm
+from bertfast.norm import Norm
 from bertfast.ops import bias_gelu, residual_layer_norm
 
 
@@ -19,7 +19,8 @@ class PortableLinear:
     """
 
     name = "portable"
-    own_ops = True
+    activation: str | None = None
+    norm: str | None = None
     num_bytes = 0
 
     def __init__(self, weights: Sequence[Tensor], biases: Sequence[Tensor]) -> None:

@@ -6,22 +6,26 @@ import os
 
 import torch
 
+from bertfast import cpu_dense
 from bertfast.linear.bfloat16 import BFloat16Linear
 from bertfast.linear.blas import BlasLinear
 from bertfast.linear.int8 import Int8Linear
 from bertfast.linear.interface import Linear
 from bertfast.linear.mixed import MixedLinear
+from bertfast.linear.native import NativeBFloat16Linear, NativeInt8Linear
 from bertfast.linear.onednn import OneDnnLinear
 from bertfast.linear.portable import PortableLinear
 
 _CHOICES = ("auto", "blas", "onednn", "portable")
 _REDUCED: dict[str, type[Linear]] = {"bfloat16": BFloat16Linear, "int8": Int8Linear}
+_NATIVE: dict[str, type[Linear]] = {"bfloat16": NativeBFloat16Linear, "int8": NativeInt8Linear}
 
 
 def select_cpu_linear(dtype: torch.dtype, precision: str | None = None) -> type[Linear]:
     """The backend for weights of this dtype in a CPU's memory.
 
-    precision: ``"bfloat16"`` or ``"int8"`` for products of copies in these; None for the weights as they are. For
+    precision: ``"bfloat16"`` or ``"int8"`` for products of copies in these, by bertfast's own kernels where they are
+    there (`bertfast.cpu_extension`), else by oneDNN; None for the weights as they are. For
     those, ``BERTFAST_CPU_LINEAR`` = ``auto`` (default: oneDNN for few rows, the BLAS for others), ``blas``, ``onednn``
     or ``portable`` overrides the choice; a dtype that oneDNN does not take runs on ``blas``. Raises ValueError for any
     other value.
@@ -30,7 +34,7 @@ def select_cpu_linear(dtype: torch.dtype, precision: str | None = None) -> type[
     if choice not in _CHOICES:
         raise ValueError(f"BERTFAST_CPU_LINEAR={choice!r}: expected one of {', '.join(_CHOICES)}")
     if precision is not None:
-        return _REDUCED[precision]
+        return (_NATIVE if cpu_dense.serves(precision) else _REDUCED)[precision]
     if choice == "portable":
         return PortableLinear
     if choice == "blas" or not _onednn_takes(dtype):

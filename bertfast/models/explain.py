@@ -118,5 +118,10 @@ def _ops(weights: EncoderWeights | None, call: Call) -> dict[str, str]:
     if weights is None or call.path != FAST:
         return {}
     linear, ops = weights.linear, weights.backend.ops
-    rest = ops if linear.own_ops else "PyTorch"
-    return {"embedding": ops, "linear": linear.name, "attention": ops, "activation": rest, "norm": rest}
+    return {
+        "embedding": ops,
+        "linear": linear.name,
+        "attention": ops,
+        "activation": linear.activation or ops,
+        "norm": linear.norm or ops,
+    }

@@ -1,12 +1,11 @@
-// bertfast._cpu as a Python module: numbers and addresses become the kernels' parameters. The only
-// file that knows Python; what is passed is checked in bertfast/cpu_kernels.py.
-#include <pybind11/pybind11.h>
-
+// bertfast._cpu as a Python module: numbers and addresses become the kernels' parameters. What is
+// passed is checked in bertfast/cpu_kernels.py and bertfast/cpu_dense.py.
 #include <atomic>
 #include <stdexcept>
 #include <string>
 #include <vector>
 
+#include "cpu/bind.h"
 #include "cpu/build_config.h"
 #include "cpu/features.h"
 #include "cpu/parallel.h"
@@ -17,17 +16,6 @@ namespace py = pybind11;
 
 namespace bertfast::cpu {
 namespace {
-
-// Kernels run without Python's lock.
-using Unlocked = py::call_guard<py::gil_scoped_release>;
-
-// What Tensor.data_ptr() gives.
-using Address = uintptr_t;
-
-template <typename T>
-T* pointer(Address address) {
-  return reinterpret_cast<T*>(address);
-}
 
 py::dict build_info() {
   py::dict info;
@@ -58,10 +46,6 @@ void use_thread_pool_at(Address parallel_for, Address num_threads, Address threa
   use_thread_pool({reinterpret_cast<TorchParallelFor>(parallel_for),
                    reinterpret_cast<TorchThreadNumber>(num_threads),
                    reinterpret_cast<TorchThreadNumber>(thread_index)});
-}
-
-DType float_or_bfloat16(bool is_bfloat16) {
-  return is_bfloat16 ? DType::kBFloat16 : DType::kFloat32;
 }
 
 void bind_kernels(py::module_& module) {
@@ -125,4 +109,5 @@ PYBIND11_MODULE(_cpu, module) {
   module.def("_probe_parallel_for", &cpu::probe_parallel_for, py::arg("size"), py::arg("grain"),
              py::arg("fails_at") = -1, "Run an empty loop, and count.");
   cpu::bind_kernels(module);
+  cpu::bind_dense(module);
 }

@@ -1,0 +1,101 @@
+"""Dense layers of ``bertfast._cpu``: packed copies of weights, and what a layer does after attention as one kernel.
+
+For callers that have asked `serves`, outside of tracing and autograd: nothing is recorded.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from bertfast import cpu_extension
+from bertfast.norm import Norm
+
+# What each needs: `bertfast.cpu_extension.features`.
+_NEEDED = {"bfloat16": "bf16", "int8": "vnni"}
+
+
+def serves(precision: str) -> bool:
+    """Whether there are kernels for ``"bfloat16"`` or ``"int8"`` that run on this CPU. Loads them on the first call."""
+    return cpu_extension.available() and cpu_extension.features()[_NEEDED[precision]]
+
+
+class PackedDense:
+    """A copy of a dense layer's weight and bias, in the order and the numbers that the kernels multiply.
+
+    bfloat16: rounded. int8: a scale for each output; and in each call a scale and a zero for each row of x, so that its
+    256 codes span what the row holds. Sums are float32 or int32, everything after them is float32.
+    """
+
+    def __init__(self, weight: Tensor, bias: Tensor, precision: str) -> None:
+        """weight: [M, K], bias: [M], float32. precision: one that `serves`."""
+        weight, module = weight.detach().float().contiguous(), cpu_extension.module()
+        columns, k = weight.shape
+        panels = torch.empty(module.packed_weight_bytes(precision, columns, k), dtype=torch.uint8)
+        scales = torch.empty((2, columns if precision == "int8" else 0))
+        self._memory = panels, bias.detach().float().clone(), scales
+        self.shape = columns, k
+        self.num_bytes = sum(tensor.nbytes for tensor in self._memory)
+        self.native = module.DenseWeight(
+            precision, panels.data_ptr(), self._memory[1].data_ptr(), *(s.data_ptr() for s in scales), columns, k
+        )
+        self.native.pack(weight.data_ptr())
+
+    def __call__(self, x: Tensor, dtype: torch.dtype) -> Tensor:
+        """``x W^T + b``. x: [T, K], float32 or bfloat16, in the CPU's memory -> [T, M], float32 or bfloat16."""
+        columns, k = self.shape
+        x, is_bfloat16 = _rows("x", x, k)
+        out = torch.empty((x.shape[0], columns), dtype=dtype)
+        self.native.multiply(x.data_ptr(), is_bfloat16, out.data_ptr(), dtype is torch.bfloat16, x.shape[0])
+        return out
+
+
+class PackedTail:
+    """``a = LayerNorm(x + attention_output(context))``, then ``LayerNorm(a + output(act(intermediate(a))))``.
+
+    In one pass over blocks of rows: what lies between two products stays in a cache.
+    """
+
+    def __init__(
+        self, attention_output: PackedDense, intermediate: PackedDense, activation: str, output: PackedDense
+    ) -> None:
+        """activation: ``"erf"``, ``"tanh"`` or ``"relu"``. All of one precision."""
+        self._parts = attention_output, intermediate, output
+        self._hidden_size = output.shape[0]
+        self._native = cpu_extension.module().LayerTail(
+            attention_output.native, intermediate.native, output.native, activation
+        )
+
+    def __call__(self, context: Tensor, x: Tensor, attention_norm: Norm, output_norm: Norm) -> Tensor:
+        """context: [T, H], float32 or bfloat16; x: [T, H], float32 -> [T, H], float32; in the CPU's memory."""
+        context, is_bfloat16 = _rows("context", context, self._hidden_size)
+        x, x_is_bfloat16 = _rows("x", x, self._hidden_size)
+        if x_is_bfloat16 or x.shape != context.shape:
+            raise ValueError(f"x: expected {list(context.shape)}, float32, got {list(x.shape)}, {x.dtype}")
+        out = torch.empty_like(x)
+        # Where they are not in one piece, copies have to live until the kernel has read them.
+        norms = [t.contiguous() for norm in (attention_norm, output_norm) for t in (norm.weight, norm.bias)]
+        self._native.run(
+            context.data_ptr(),
+            is_bfloat16,
+            x.data_ptr(),
+            norms[0].data_ptr(),
+            norms[1].data_ptr(),
+            attention_norm.eps,
+            norms[2].data_ptr(),
+            norms[3].data_ptr(),
+            output_norm.eps,
+            out.data_ptr(),
+            x.shape[0],
+        )
+        return out
+
+
+def _rows(name: str, x: Tensor, size: int) -> tuple[Tensor, bool]:
+    """x in one piece, and whether it is bfloat16."""
+    is_bfloat16 = x.dtype is torch.bfloat16
+    if x.dim() != 2 or x.shape[1] != size or not (is_bfloat16 or x.dtype is torch.float32) or not x.is_cpu:
+        raise ValueError(
+            f"{name}: expected [T, {size}], float32 or bfloat16, on cpu, got {list(x.shape)}, {x.dtype}, on {x.device}"
+        )
+    return x.contiguous(), is_bfloat16
