@@ -7,8 +7,12 @@ from collections.abc import Sequence
 import pytest
 from torch import Tensor
 
+from bertfast import cpu_dense, cpu_extension
 from bertfast.linear import PortableLinear
 from bertfast.precision import missing
+
+#: Who multiplies in them: oneDNN through torch, or bertfast._cpu.
+MULTIPLIERS = ("onednn", "native")
 
 # Of each reduced precision, an instruction set that bertfast takes for fast.
 REDUCED = {"bfloat16": "avx512_bf16", "int8": "avx512_vnni"}
@@ -22,6 +26,15 @@ def needs(precision: str) -> None:
     reason = missing(precision)
     if reason is not None:
         pytest.skip(f"{precision}: {reason}")
+
+
+def multiply_by(multiplier: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let weights that are prepared from now on be multiplied by one of `MULTIPLIERS`; skips where it is not there."""
+    if multiplier == "native":
+        if not all(map(cpu_dense.serves, REDUCED)):
+            pytest.skip(f"needs bertfast._cpu and a CPU with AVX512-BF16 and VNNI: {cpu_extension.why_not()}")
+        return
+    monkeypatch.setattr(cpu_dense, "serves", lambda precision: False)
 
 
 class CopyingLinear(PortableLinear):

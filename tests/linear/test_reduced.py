@@ -6,10 +6,16 @@ import pytest
 import torch
 from ops.cases import activation_oracle, layer_norm_oracle
 from ops.cases import randn as randn_of
+from precisions import MULTIPLIERS, multiply_by
 from tolerances import REDUCED_TOLERANCES, TOLERANCES, relative_error
 
 from bertfast.linear import Norm, padded_rows, select_cpu_linear
 from bertfast.linear.int8 import quantize_rows
+
+
+@pytest.fixture(params=MULTIPLIERS, autouse=True)
+def multiplier(request, monkeypatch):
+    multiply_by(request.param, monkeypatch)
 
 
 def randn(*shape):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from precisions import REDUCED, CopyingLinear
+from precisions import REDUCED, CopyingLinear, multiply_by
 
 from bertfast.linear import PortableLinear, padded_rows
 
@@ -38,6 +38,7 @@ def products(monkeypatch, cpu_with):
     kinds = {None: recording(PortableLinear), **dict.fromkeys(REDUCED, recording(CopyingLinear))}
     monkeypatch.setattr("bertfast.backends.cpu.select_cpu_linear", lambda dtype, precision: kinds[precision])
     cpu_with(*REDUCED.values())
+    multiply_by("onednn", monkeypatch)
     return asked
 
 
