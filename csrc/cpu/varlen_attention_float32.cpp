@@ -73,8 +73,17 @@ struct Avx512 {
   static Product<float> scoring(const float* queries, const float* keys, int columns, int steps,
                                 int rows, float* scores) {
     const int depth = columns / 16;
-    return {queries, 0,         256,  keys, int64_t{depth} * 256, 16 * kPanel, scores,
-            depth,   2 * steps, rows, false};
+    return {queries,
+            int64_t{depth} * 256,
+            256,
+            keys,
+            int64_t{depth} * 256,
+            16 * kPanel,
+            scores,
+            depth,
+            2 * steps,
+            rows,
+            false};
   }
 
   static void put_weights(__m512 low, __m512 high, float* step, int row) {
@@ -85,17 +94,25 @@ struct Avx512 {
   static Product<float> weighing(const float* weights, const float* values, int columns,
                                  int num_keys, int rows, bool adds, float* results) {
     const int depth = (num_keys + kTileRows - 1) / kTileRows;
-    return {weights,      0,    256, values, int64_t{depth} * 256, 16 * kPanel, results, depth,
-            columns / 16, rows, adds};
+    const int64_t row = int64_t{round_up(num_keys, kStepKeys)} * kTileRows;
+    return {weights, row,          256,  values, int64_t{depth} * 256, 16 * kPanel, results,
+            depth,   columns / 16, rows, adds};
   }
 
   static void multiply(const Product<float>& p) {
     for (int tile = 0; tile < p.tiles; tile += 2) {
       const float* b = p.b + tile * p.b_tile;
       float* c = p.c + tile * 256;
-      int r = 0;
-      for (; r + 4 < p.rows; r += 8) multiply_rows<8>(p, p.a + r * 16, b, c + r * 16);
-      if (r < p.rows) multiply_rows<4>(p, p.a + r * 16, b, c + r * 16);
+      for (int row = 0; row < p.rows; row += 8) {
+        const int64_t tiles = row / kTileRows, within = row % kTileRows * 16;
+        const float* a = p.a + tiles * p.a_rows + within;
+        float* at = c + tiles * p.tiles * 256 + within;
+        if (p.rows - row > 4) {
+          multiply_rows<8>(p, a, b, at);
+        } else {
+          multiply_rows<4>(p, a, b, at);
+        }
+      }
     }
   }
 

@@ -76,6 +76,12 @@ inline void transpose_tile_part(const void* src, int64_t stride_bytes, int rows,
     transpose_tile(src, stride_bytes, dst, dst_stride_bytes);
     return;
   }
+  if (rows <= 0 || bytes <= 0) {
+    for (int r = 0; r < kTileRows; ++r) {
+      _mm512_store_si512(static_cast<char*>(dst) + r * dst_stride_bytes, _mm512_setzero_si512());
+    }
+    return;
+  }
   alignas(64) char whole[kTileBytes];
   copy_tile(src, stride_bytes, rows, bytes, whole);
   transpose_tile(whole, kRowBytes, dst, dst_stride_bytes);
