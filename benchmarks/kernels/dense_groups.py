@@ -11,13 +11,13 @@ from torch import Tensor
 
 from benchmarks.gpu.kernels.agreement import distance
 from benchmarks.gpu.kernels.bench import MODELS
-from benchmarks.gpu.kernels.cases import Work
 from benchmarks.gpu.kernels.values import normal
 from benchmarks.gpu.timers import Call
 from benchmarks.kernels.dense_layers import TorchBFloat16Linear, TorchInt8Linear, TorchLinear
 from benchmarks.kernels.groups import Group, Inputs
 from bertfast.linear import BlasLinear, FusedLinear, Norm, OneDnnLinear, PortableLinear, select_cpu_linear
 from bertfast.precision import missing
+from bertfast.roofline.work import Work
 
 #: The three things that a layer does with dense layers.
 LAYERS = ("qkv", "attention_output", "feed_forward")

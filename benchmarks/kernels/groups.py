@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from benchmarks.gpu.kernels.cases import Work
 from benchmarks.gpu.timers import Call
+from bertfast.roofline.work import Work
 
 
 @dataclass(frozen=True)

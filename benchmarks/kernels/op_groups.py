@@ -11,9 +11,10 @@ from torch import Tensor
 from benchmarks.cpu.rows import SHORT_LENGTHS, ragged_lengths
 from benchmarks.gpu.kernels.agreement import relative_error
 from benchmarks.gpu.kernels.bench import MODELS, all_cases
-from benchmarks.gpu.kernels.cases import KernelCase, Shape, make_cases
+from benchmarks.gpu.kernels.cases import KernelCase, make_cases
 from benchmarks.kernels.groups import Group, Inputs
 from benchmarks.kernels.implementations import PYTORCH, implementations
+from bertfast.roofline.work import Shape
 
 _DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 # Model -> the lengths of the texts of a batch, and what they are padded to.

@@ -15,10 +15,11 @@ from benchmarks.gpu.encoder.candidates import CANDIDATES, OURS, Candidate, make_
 from benchmarks.gpu.encoder.rows import Result, meets
 from benchmarks.gpu.encoder.workloads import BASE, LARGE, TINY, Goal, Workload, ragged_lengths, workloads
 from benchmarks.gpu.kernels import bench as bench_kernels
-from benchmarks.gpu.kernels.cases import Calls, Shape, Work, make_cases
+from benchmarks.gpu.kernels.cases import Calls, make_cases
 from benchmarks.gpu.kernels.ceilings import Ceilings
 from benchmarks.gpu.timers import CpuTimer, Spread, interleave
 from bertfast import ops
+from bertfast.roofline.work import Shape, Work
 
 _CEILINGS = Ceilings(1e12, {"bfloat16": 100e12, "float32": 10e12})
 

@@ -11,10 +11,11 @@ import torch
 
 from benchmarks.gpu.kernels.ceilings import Ceilings
 from benchmarks.kernels import host
-from benchmarks.kernels.groups import Group, Inputs, Work
+from benchmarks.kernels.groups import Group, Inputs
 from benchmarks.kernels.host import HostTimed, HostTimer
 from benchmarks.kernels.measured import Bench, Measured
 from benchmarks.kernels.replay import Replay
+from bertfast.roofline.work import Work
 
 _CEILINGS = Ceilings(10e9, {"float32": 100e9, "int8": 400e9})
 

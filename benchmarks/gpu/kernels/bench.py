@@ -22,10 +22,11 @@ from benchmarks.gpu.budget import Deadline
 from benchmarks.gpu.encoder.workloads import ragged_lengths
 from benchmarks.gpu.environment import describe, nvidia_smi
 from benchmarks.gpu.kernels.agreement import relative_error
-from benchmarks.gpu.kernels.cases import Calls, KernelCase, Shape, Work, make_cases
+from benchmarks.gpu.kernels.cases import Calls, KernelCase, make_cases
 from benchmarks.gpu.kernels.ceilings import Ceilings, measure_ceilings
 from benchmarks.gpu.kernels.table import Row, print_rows
 from benchmarks.gpu.timers import CACHES, Timer, interleave, is_alive, make_timer, turns
+from bertfast.roofline.work import Shape, Work
 from bertfast.tables import write_json
 
 MODELS = {"base": (768, 12, 3072), "large": (1024, 16, 4096)}

@@ -15,8 +15,7 @@ from benchmarks.gpu.kernels.values import normal
 from benchmarks.gpu.timers import Call
 from bertfast import ops
 from bertfast.roofline.cases import cases_at
-from bertfast.roofline.work import Shape as Shape
-from bertfast.roofline.work import Work as Work
+from bertfast.roofline.work import Shape, Work
 
 _NUM_WORDS, _NUM_POSITIONS = 30522, 512
 
