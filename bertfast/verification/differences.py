@@ -52,9 +52,11 @@ class Difference:
 
 
 def text_difference(actual: Tensor, expected: Tensor, text: int, tokens: int, lead: float | None) -> TextDifference:
-    """actual, expected: [vectors, width], float64. lead: see `Limits`; None where vectors are no choice."""
+    """actual, expected: [vectors, width], compared in float64. lead: see `Limits`; None where vectors are no choice."""
     if actual.shape != expected.shape:
         raise ValueError(f"shapes {list(actual.shape)} and {list(expected.shape)}: expected the same")
+    # Of one text at a time: all logits of a batch over a vocabulary would be gigabytes.
+    actual, expected = actual.double(), expected.double()
     apart = actual - expected
     cosines = _cosines(actual, expected) if actual.shape[-1] > 1 else actual.new_ones(0)
     several = lead is not None and actual.shape[-1] > 1

@@ -15,7 +15,7 @@ POOLED = "mean of the tokens"
 
 
 def by_text(output: Mapping[str, Any], mask: Tensor) -> dict[str, list[Tensor]]:
-    """For each output, by name, the vectors of each text: [vectors, width], float64.
+    """For each output, by name, the vectors of each text: [vectors, width].
 
     A vector for each token, or one for the text; of start and end logits, one over the tokens. mask: [B, S], 1 for
     real tokens.
@@ -25,7 +25,7 @@ def by_text(output: Mapping[str, Any], mask: Tensor) -> dict[str, list[Tensor]]:
         for name, x in _tensors(output)
     }
     if "last_hidden_state" in found:
-        found[POOLED] = [tokens.mean(0, keepdim=True) for tokens in found["last_hidden_state"]]
+        found[POOLED] = [tokens.double().mean(0, keepdim=True) for tokens in found["last_hidden_state"]]
     return found
 
 
@@ -44,5 +44,5 @@ def _tensors(output: Mapping[str, Any]) -> Iterator[tuple[str, Tensor]]:
 
 def _vectors(name: str, row: Tensor, real: Tensor) -> Tensor:
     if row.dim() == 2:
-        return row[real].double()
-    return (row[real] if name in _SPANS else row).double().reshape(1, -1)
+        return row[real]
+    return (row[real] if name in _SPANS else row).reshape(1, -1)

@@ -15,7 +15,7 @@ from bertfast.verification.limits import default_limits
 
 def _parts(actual, expected, lead=None):
     pairs = zip(actual, expected, strict=True)
-    return [text_difference(a.double(), b.double(), i, len(a), lead) for i, (a, b) in enumerate(pairs)]
+    return [text_difference(a, b, i, len(a), lead) for i, (a, b) in enumerate(pairs)]
 
 
 def _combined(actual, expected, lead=None):
