@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from bertfast.binary import Binary, Loaded, load
-from bertfast.errors import ExtensionError
+from bertfast.errors import ExtensionError, SettingError
 
 _BINARY = Binary("bertfast._cpu", "CPU kernels", "BERTFAST_CPU=1 pip install --no-deps --force-reinstall .")
 # As native_build/cpu/flags.py lets every file use them, by torch's names.
@@ -26,7 +26,7 @@ _ISAS = ("amx", "avx512")
 def available() -> bool:
     """Whether ``bertfast._cpu`` is loaded. Loads it on the first call.
 
-    Raises ValueError for a variable of the environment that means nothing: ``BERTFAST_CPU_KERNELS`` (``1``, or ``0``
+    Raises SettingError for a variable of the environment that means nothing: ``BERTFAST_CPU_KERNELS`` (``1``, or ``0``
     for PyTorch instead) and ``BERTFAST_CPU_ISA`` (the newest instructions to use: ``amx`` or ``avx512``).
     """
     return _load().module is not None
@@ -83,7 +83,7 @@ def _variable(name: str, *allowed: str) -> str:
     """The first of those allowed is the default."""
     value = os.environ.get(name, "") or allowed[0]
     if value not in allowed:
-        raise ValueError(f"{name}={value!r}: expected {' or '.join(allowed)}")
+        raise SettingError(f"{name}={value!r}: expected {' or '.join(allowed)}")
     return value
 
 

@@ -44,5 +44,9 @@ class StaleGraphError(BertfastError, RuntimeError):
     """A backward pass was asked of a model whose modules were replaced since the forward pass."""
 
 
+class SettingError(BertfastError, ValueError):
+    """A variable of the environment has a value that means nothing."""
+
+
 class ExtensionError(BertfastError, RuntimeError):
     """The compiled CUDA kernels were asked for, and are not there or do not fit."""

@@ -51,7 +51,7 @@ class CpuBackend:
         return Choice() if asked == "auto" else Choice(lacks=lacks)
 
     def linear(self, dtype: torch.dtype, precision: str | None = None) -> type[Linear]:
-        """Raises ValueError for a bad ``BERTFAST_CPU_LINEAR``."""
+        """Raises SettingError for a bad ``BERTFAST_CPU_LINEAR``."""
         return select_cpu_linear(dtype, precision)
 
     def attention(self, qkv: Tensor, sequences: Sequences, scale: float) -> Tensor:

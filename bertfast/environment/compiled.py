@@ -8,6 +8,7 @@ from typing import Any
 
 from bertfast import cpu_extension, extension
 from bertfast.environment.privacy import public
+from bertfast.errors import SettingError
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ def compiled_modules() -> list[Compiled]:
 def _compiled(name: str, purpose: str, loader: Any) -> Compiled:
     try:
         reason = loader.why_not()
-    except ValueError as error:  # a variable of the environment that means nothing
+    except SettingError as error:
         reason = str(error)
     if reason is not None:
         return Compiled(name, purpose, False, public(reason))

@@ -8,7 +8,7 @@ import torch
 
 from bertfast.backends import Backend, find_backend
 from bertfast.environment.privacy import public
-from bertfast.errors import PrecisionError
+from bertfast.errors import PrecisionError, SettingError
 from bertfast.precision import PRECISIONS
 
 _HIDDEN_SIZE, _HEAD_SIZE = 768, 64
@@ -57,7 +57,7 @@ def _path(name: str, dtype: torch.dtype) -> Path:
     if why_not is None:
         try:
             return Path(name, _short(dtype), True, None, backend.ops, backend.linear(dtype).name)
-        except ValueError as error:  # a bad value of BERTFAST_CPU_LINEAR
+        except SettingError as error:
             why_not = str(error)
     return Path(name, _short(dtype), False, public(why_not))
 

@@ -7,6 +7,7 @@ import os
 import torch
 
 from bertfast import cpu_dense
+from bertfast.errors import SettingError
 from bertfast.linear.bfloat16 import BFloat16Linear
 from bertfast.linear.blas import BlasLinear
 from bertfast.linear.int8 import Int8Linear
@@ -27,12 +28,12 @@ def select_cpu_linear(dtype: torch.dtype, precision: str | None = None) -> type[
     precision: ``"bfloat16"`` or ``"int8"`` for products of copies in these, by bertfast's own kernels where they are
     there (`bertfast.cpu_extension`), else by oneDNN; None for the weights as they are. For
     those, ``BERTFAST_CPU_LINEAR`` = ``auto`` (default: oneDNN for few rows, the BLAS for others), ``blas``, ``onednn``
-    or ``portable`` overrides the choice; a dtype that oneDNN does not take runs on ``blas``. Raises ValueError for any
-    other value.
+    or ``portable`` overrides the choice; a dtype that oneDNN does not take runs on ``blas``. Raises SettingError
+    for any other value.
     """
     choice = os.environ.get("BERTFAST_CPU_LINEAR", "auto")
     if choice not in _CHOICES:
-        raise ValueError(f"BERTFAST_CPU_LINEAR={choice!r}: expected one of {', '.join(_CHOICES)}")
+        raise SettingError(f"BERTFAST_CPU_LINEAR={choice!r}: expected one of {', '.join(_CHOICES)}")
     if precision is not None:
         return (_NATIVE if cpu_dense.serves(precision) else _REDUCED)[precision]
     if choice == "portable":

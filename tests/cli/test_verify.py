@@ -195,6 +195,13 @@ def test_bad_input_is_one_line(call, save, texts, arguments, message):
     assert "Traceback" not in done.err
 
 
+def test_a_variable_that_means_nothing_is_one_line(call, save, texts, monkeypatch):
+    monkeypatch.setenv("BERTFAST_CPU_LINEAR", "nosuch")
+    done = call("verify", save("BertModel"), "--texts", texts)
+    assert_one_line(done)
+    assert "BERTFAST_CPU_LINEAR='nosuch': expected one of auto" in done.err
+
+
 @pytest.mark.parametrize("name", ["/nosuch/folder", "nosuch-model-of-nobody"])
 def test_a_model_that_is_not_there(process, name):
     assert_one_line(process("verify", name))

@@ -14,6 +14,7 @@ from precisions import REDUCED
 from bertfast import cpu_extension, extension
 from bertfast.backends import resolve_precision
 from bertfast.environment import compiled, cpu, describe, gpus, packages, paths
+from bertfast.errors import SettingError
 from bertfast.precision import missing
 from bertfast.versions import check_versions
 
@@ -107,7 +108,7 @@ def test_the_cpu_kernels_tell_what_they_use(monkeypatch):
 
 def test_a_bad_variable_of_the_cpu_kernels_is_a_reason(monkeypatch):
     def refuse():
-        raise ValueError("BERTFAST_CPU_ISA='sse': expected amx or avx512")
+        raise SettingError("BERTFAST_CPU_ISA='sse': expected amx or avx512")
 
     monkeypatch.setattr(cpu_extension, "why_not", refuse)
     (found,) = (module for module in compiled.compiled_modules() if module.module == "bertfast._cpu")
