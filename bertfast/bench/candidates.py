@@ -69,8 +69,8 @@ def how_to_install(candidate: Candidate) -> str:
     """What is missing, and the commands that bring it."""
     missing = candidate.missing()
     return (
-        f"{', '.join(missing)} not installed: pip install {' '.join(missing)}, or all peers by bertfast's extra "
-        "'compare': pip install '.[compare]'"
+        f"{', '.join(missing)} not installed: pip install {' '.join(missing)}, or all peers: pip install "
+        "'bertfast[compare]'"
     )
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from transformers.utils import logging as transformers_logging
 
 from bertfast.bench.accuracy import Accuracy, Outputs, accuracy
 from bertfast.bench.candidates import CANDIDATES, OURS, REFERENCE
@@ -39,6 +40,7 @@ class Result:
     longest: int
     real_tokens: int
     padded_slots: int
+    batches: int
     timings: dict[str, Timing]
     tokens_per_s: dict[str, float]
     accuracy: dict[str, Accuracy]
@@ -53,6 +55,7 @@ class Result:
 
 def make_call(name: str, setup: Setup, workload: Workload) -> Callable[..., Tensor]:
     """The call that is timed: of one batch by its index; without one, of all, which gives all outputs."""
+    transformers_logging.disable_progress_bar()
     forward = CANDIDATES[name].load(setup)
     batches = [(torch.from_numpy(batch.ids), torch.from_numpy(batch.mask)) for batch in workload.batches]
 
@@ -103,6 +106,7 @@ def measure(
         workload.longest,
         workload.real_tokens,
         workload.padded_slots,
+        len(workload.batches),
         timings,
         {name: tokens_per_s(taken, workload) for name, taken in runs.items()},
         {name: accuracy(worker.result, expected, hidden_size) for name, worker in workers.items()},

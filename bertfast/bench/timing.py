@@ -91,7 +91,9 @@ class Worker:
         return f"its process ended with exit code {self._process.exitcode}"
 
     def run(self, *arguments: Any) -> Run:
-        """Time one call. Raises CandidateError if the process ends."""
+        """Time one call, once it is ready. Raises CandidateError if it cannot be, or if the process ends."""
+        if (reason := self.failure()) is not None:
+            raise CandidateError(reason)
         self._connection.send(arguments)
         try:
             found: Run = self._connection.recv()

@@ -38,4 +38,5 @@ COMMANDS: tuple[Command, ...] = (
     Command("env", "versions, devices and what would run here: what a bug report needs", "env"),
     Command("verify", "your model on your texts: how far it is from stock transformers in float32", "verify"),
     Command("kernels", "what the CUDA kernels need of each architecture, and how fast they could be", "kernels"),
+    Command("bench", "time a model beside transformers and other engines: latency, tokens/s, error", "bench"),
 )
