@@ -204,7 +204,7 @@ void run_layer_tail(const LayerTailParams& params) {
 }
 
 // Rows of a dense layer by itself: only they are held in between.
-constexpr int64_t kDenseRows = 512;
+constexpr int64_t kDenseRows = 256;
 
 template <Operand kOperand>
 void run_dense(const DenseParams& params) {

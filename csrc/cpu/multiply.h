@@ -61,32 +61,57 @@ void finish_block(const PackedRows& rows, int64_t first_row, const Columns (&col
   }
 }
 
+// Steps whose part of a panel stays in the first cache while all blocks of rows are multiplied with
+// it, beside their sums. benchmarks: 8 of 2 KB are the fastest.
+constexpr int64_t kStepsInCache = 8;
+
+// Blocks whose sums lie in the first cache: rows that are multiplied with a panel at a time.
+constexpr int64_t kBlocksAtATime = 8;
+using BlockSums = float[kBlockRows * kPanelColumns];
+
+// The sums of some blocks of rows with a panel. next: the panel that is needed after this one.
+template <Operand kOperand>
+void multiply_blocks(const BlockKernel& kernel, const PackedRows& rows, int64_t first_block,
+                     int64_t count, const uint8_t* panel, int64_t steps, const uint8_t* next,
+                     BlockSums* sums) {
+  const int64_t parts = ceil_div(steps, kStepsInCache), part = ceil_div(steps, parts);
+  BlockParams block{};
+  block.row_tile_bytes = steps * kTileBytes;
+  block.ahead_lines_a_step = ceil_div(kPanelStepBytes / 64, count);
+  block.ahead = next;
+  for (int64_t step = 0; step < steps; step += part) {
+    block.continued = step > 0;
+    block.steps = std::min(part, steps - step);
+    block.panel = panel + step * kPanelStepBytes;
+    for (int64_t i = 0; i < count; ++i) {
+      const int64_t row = (first_block + i) * kBlockRows;
+      block.rows = rows.tiles + row / kTileRows * block.row_tile_bytes + step * kTileBytes;
+      block.two_row_tiles = rows.rows - row > kTileRows;
+      block.sums = sums[i];
+      kernel.run(block);
+      block.ahead += block.steps * block.ahead_lines_a_step * 64;
+    }
+  }
+}
+
 template <Operand kOperand, typename Sink>
 void multiply_panels(const DenseWeight& dense, const PackedRows& rows, int64_t begin, int64_t end,
                      const Sink& sink) {
-  alignas(64) float sums[kBlockRows * kPanelColumns];
+  alignas(64) BlockSums sums[kBlocksAtATime];
   const BlockKernel kernel = block_kernel(kOperand);
   const int64_t steps = k_steps(kOperand, dense.k), panel_bytes = steps * kPanelStepBytes;
   const int64_t blocks = ceil_div(rows.rows, kBlockRows);
-  const int64_t ahead_bytes = ceil_div(panel_bytes, blocks * 64) * 64;
-  BlockParams block{};
-  block.row_tile_bytes = steps * kTileBytes;
-  block.k_steps = steps;
-  block.sums = sums;
   kernel.open();
   for (int64_t panel = begin; panel < end; ++panel) {
     const int64_t column = panel * kPanelColumns;
     const Columns columns[2] = {{dense, column}, {dense, column + kWidth}};
-    block.panel = dense.panels + panel * panel_bytes;
-    // The next panel is asked for in as many parts as there are blocks.
-    const uint8_t* next = block.panel + panel_bytes;
-    for (int64_t i = 0; i < blocks; ++i) {
-      block.rows = rows.tiles + i * 2 * block.row_tile_bytes;
-      block.two_row_tiles = rows.rows - i * kBlockRows > kTileRows;
-      block.ahead = next + i * ahead_bytes;
-      block.ahead_bytes = std::min(ahead_bytes, panel_bytes - i * ahead_bytes);
-      kernel.run(block);
-      finish_block<kOperand>(rows, i * kBlockRows, columns, column, sums, sink);
+    const uint8_t* at = dense.panels + panel * panel_bytes;
+    for (int64_t first = 0; first < blocks; first += kBlocksAtATime) {
+      const int64_t count = std::min(kBlocksAtATime, blocks - first);
+      multiply_blocks<kOperand>(kernel, rows, first, count, at, steps, at + panel_bytes, sums);
+      for (int64_t i = 0; i < count; ++i) {
+        finish_block<kOperand>(rows, (first + i) * kBlockRows, columns, column, sums[i], sink);
+      }
     }
   }
   kernel.close();

@@ -35,16 +35,17 @@ constexpr int64_t packed_weight_bytes(Operand operand, int64_t columns, int64_t 
   return num_panels(columns) * k_steps(operand, k) * kPanelStepBytes;
 }
 
-// 32 x 32 sums of products, float or int32, of one or two row tiles and a panel.
+// 32 x 32 sums of products, float or int32, of one or two row tiles and a panel, over some steps.
 struct BlockParams {
   const uint8_t* rows;     // the first row tile; the second lies row_tile_bytes behind it
-  int64_t row_tile_bytes;  // k_steps * kTileBytes
+  int64_t row_tile_bytes;  // of all steps of a row tile
   bool two_row_tiles;      // else sums of the second are not written
-  const uint8_t* panel;    // [k step][2][kTileBytes]
-  int64_t k_steps;
-  void* sums;            // [32][32]
-  const uint8_t* ahead;  // memory that is needed soon: it is asked for on the way
-  int64_t ahead_bytes;
+  const uint8_t* panel;    // [steps][2][kTileBytes]
+  int64_t steps;
+  bool continued;              // sums are added to, not begun
+  void* sums;                  // [32][32]
+  const uint8_t* ahead;        // memory that is needed soon: it is asked for on the way
+  int64_t ahead_lines_a_step;  // of 64 bytes
 };
 
 // One way to multiply blocks. open and close are called around all blocks of a thread.

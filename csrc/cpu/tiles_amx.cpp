@@ -31,93 +31,69 @@ void open() { _tile_loadconfig(&kAllTiles); }
 // So that the operating system has no tiles to save.
 void close() { _tile_release(); }
 
-// Asks for the lines of `ahead` evenly over the steps of a block.
-class Prefetch {
- public:
-  explicit Prefetch(const BlockParams& params)
-      : next_(params.ahead),
-        end_(params.ahead + params.ahead_bytes),
-        step_bytes_(ceil_div(params.ahead_bytes, params.k_steps)) {}
-
-  void step() {
-    const uint8_t* end = next_ + step_bytes_ < end_ ? next_ + step_bytes_ : end_;
-    for (; next_ < end; next_ += 64) _mm_prefetch(next_, _MM_HINT_T1);
-  }
-
- private:
-  const uint8_t* next_;
-  const uint8_t* end_;
-  int64_t step_bytes_;
-};
+constexpr int kSumsStride = kPanelColumns * 4;
+constexpr int kSecondRows = kTileRows * kSumsStride;
 
 // Tiles 0 to 3 are sums, 4 and 5 rows, 6 and 7 columns. Names of tiles have to be literals.
-template <Operand kOperand>
-void run_two(const BlockParams& params) {
-  Prefetch prefetch(params);
-  _tile_zero(0);
-  _tile_zero(1);
-  _tile_zero(2);
-  _tile_zero(3);
-  const uint8_t *rows = params.rows, *panel = params.panel;
-  for (int64_t step = 0; step < params.k_steps; ++step) {
+template <Operand kOperand, bool kTwoRowTiles>
+void add_products(const BlockParams& params) {
+  const uint8_t *rows = params.rows, *panel = params.panel, *ahead = params.ahead;
+  for (int64_t step = 0; step < params.steps; ++step) {
     _tile_loadd(4, rows, kTileRowBytes);
     _tile_loadd(6, panel, kTileRowBytes);
     _tile_loadd(7, panel + kTileBytes, kTileRowBytes);
-    _tile_loadd(5, rows + params.row_tile_bytes, kTileRowBytes);
+    if constexpr (kTwoRowTiles) _tile_loadd(5, rows + params.row_tile_bytes, kTileRowBytes);
     if constexpr (kOperand == Operand::kBFloat16) {
       _tile_dpbf16ps(0, 4, 6);
       _tile_dpbf16ps(1, 4, 7);
-      _tile_dpbf16ps(2, 5, 6);
-      _tile_dpbf16ps(3, 5, 7);
+      if constexpr (kTwoRowTiles) {
+        _tile_dpbf16ps(2, 5, 6);
+        _tile_dpbf16ps(3, 5, 7);
+      }
     } else {
       _tile_dpbusd(0, 4, 6);
       _tile_dpbusd(1, 4, 7);
-      _tile_dpbusd(2, 5, 6);
-      _tile_dpbusd(3, 5, 7);
+      if constexpr (kTwoRowTiles) {
+        _tile_dpbusd(2, 5, 6);
+        _tile_dpbusd(3, 5, 7);
+      }
     }
-    prefetch.step();
+    for (int64_t line = 0; line < params.ahead_lines_a_step; ++line, ahead += 64) {
+      _mm_prefetch(ahead, _MM_HINT_T1);
+    }
     rows += kTileBytes;
     panel += kPanelStepBytes;
   }
-  constexpr int kStride = kPanelColumns * 4;
-  uint8_t* sums = static_cast<uint8_t*>(params.sums);
-  _tile_stored(0, sums, kStride);
-  _tile_stored(1, sums + kTileRowBytes, kStride);
-  _tile_stored(2, sums + kTileRows * kStride, kStride);
-  _tile_stored(3, sums + kTileRows * kStride + kTileRowBytes, kStride);
 }
 
-// Even steps and odd ones have sums of their own: a product waits for the last one into its tile.
-template <Operand kOperand>
-void run_one(const BlockParams& params) {
-  Prefetch prefetch(params);
-  _tile_zero(0);
-  _tile_zero(1);
-  const uint8_t *rows = params.rows, *panel = params.panel;
-  for (int64_t step = 0; step < params.k_steps; ++step) {
-    _tile_loadd(4, rows, kTileRowBytes);
-    _tile_loadd(6, panel, kTileRowBytes);
-    _tile_loadd(7, panel + kTileBytes, kTileRowBytes);
-    if constexpr (kOperand == Operand::kBFloat16) {
-      _tile_dpbf16ps(0, 4, 6);
-      _tile_dpbf16ps(1, 4, 7);
-    } else {
-      _tile_dpbusd(0, 4, 6);
-      _tile_dpbusd(1, 4, 7);
-    }
-    prefetch.step();
-    rows += kTileBytes;
-    panel += kPanelStepBytes;
-  }
-  constexpr int kStride = kPanelColumns * 4;
+template <Operand kOperand, bool kTwoRowTiles>
+void run_tiles(const BlockParams& params) {
   uint8_t* sums = static_cast<uint8_t*>(params.sums);
-  _tile_stored(0, sums, kStride);
-  _tile_stored(1, sums + kTileRowBytes, kStride);
+  if (params.continued) {
+    _tile_loadd(0, sums, kSumsStride);
+    _tile_loadd(1, sums + kTileRowBytes, kSumsStride);
+    if constexpr (kTwoRowTiles) {
+      _tile_loadd(2, sums + kSecondRows, kSumsStride);
+      _tile_loadd(3, sums + kSecondRows + kTileRowBytes, kSumsStride);
+    }
+  } else {
+    _tile_zero(0);
+    _tile_zero(1);
+    _tile_zero(2);
+    _tile_zero(3);
+  }
+  add_products<kOperand, kTwoRowTiles>(params);
+  _tile_stored(0, sums, kSumsStride);
+  _tile_stored(1, sums + kTileRowBytes, kSumsStride);
+  if constexpr (kTwoRowTiles) {
+    _tile_stored(2, sums + kSecondRows, kSumsStride);
+    _tile_stored(3, sums + kSecondRows + kTileRowBytes, kSumsStride);
+  }
 }
 
 template <Operand kOperand>
 void run(const BlockParams& params) {
-  params.two_row_tiles ? run_two<kOperand>(params) : run_one<kOperand>(params);
+  params.two_row_tiles ? run_tiles<kOperand, true>(params) : run_tiles<kOperand, false>(params);
 }
 
 }  // namespace

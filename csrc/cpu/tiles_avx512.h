@@ -17,10 +17,17 @@ template <typename Dot>
 void run_rows(const BlockParams& params, int first_row) {
   using Sum = typename Dot::Sum;
   Sum sums[kRowsAtATime][2] = {};
+  Sum* out = static_cast<Sum*>(params.sums) + 2 * first_row;
+  if (params.continued) {
+    for (int row = 0; row < kRowsAtATime; ++row) {
+      sums[row][0] = out[2 * row];
+      sums[row][1] = out[2 * row + 1];
+    }
+  }
   const uint8_t* rows = params.rows + first_row / kTileRows * params.row_tile_bytes +
                         first_row % kTileRows * kTileRowBytes;
   const uint8_t* panel = params.panel;
-  for (int64_t step = 0; step < params.k_steps; ++step) {
+  for (int64_t step = 0; step < params.steps; ++step) {
     for (int word = 0; word < kTileRows; ++word) {
       const __m512i left = _mm512_load_si512(panel + word * 64);
       const __m512i right = _mm512_load_si512(panel + kTileBytes + word * 64);
@@ -34,7 +41,6 @@ void run_rows(const BlockParams& params, int first_row) {
     rows += kTileBytes;
     panel += kPanelStepBytes;
   }
-  Sum* out = static_cast<Sum*>(params.sums) + 2 * first_row;
   for (int row = 0; row < kRowsAtATime; ++row) {
     out[2 * row] = sums[row][0];
     out[2 * row + 1] = sums[row][1];
