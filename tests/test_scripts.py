@@ -116,6 +116,15 @@ def test_bench_guard_prints_what_a_call_costs():
     assert re.search(r"guard: \d+ us per call", _run("benchmarks/bench_guard.py"))
 
 
+def test_bench_overhead_tells_the_share_that_is_not_arithmetic(tmp_path):
+    path = tmp_path / "results.json"
+    output = _run("benchmarks/bench_overhead.py", "--precisions", "float32", "--rounds", "3", "--json", path)
+    (row,) = json.loads(path.read_text())["results"]
+    assert (row["precision"], row["row"]) == ("float32", "1x32")
+    assert 0 < row["overhead"] < 1
+    assert f"{row['overhead']:.1%}" in output
+
+
 def test_bench_linear_has_a_row_for_each_case():
     output = _run("benchmarks/bench_linear.py", "--rows", "2,40", "--repeats", "1")
     assert len(re.findall(r"^(BERT-base|MiniLM) +(2|40) (qkv|out|ffn)", output, re.M)) == 12
