@@ -26,20 +26,27 @@ class _Parser(argparse.ArgumentParser):
 
 def main(argv: Sequence[str] | None = None) -> int:
     """argv: without the program's name; None for the process's own."""
-    given = list(sys.argv[1:] if argv is None else argv)
-    arguments = _parser(given).parse_args(given)
     try:
-        code: int = arguments.run(arguments)
+        code = _run(list(sys.argv[1:] if argv is None else argv))
         sys.stdout.flush()
-    except (UsageError, BertfastError) as error:
-        print(f"bertfast {arguments.command}: error: {_one_line(error)}", file=sys.stderr)
-        return BAD_INPUT
     except BrokenPipeError:  # of `bertfast ... | head`; Python would complain again when it closes stdout
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except KeyboardInterrupt:
         return INTERRUPTED
     return code
+
+
+def _run(given: list[str]) -> int:
+    try:
+        arguments = _parser(given).parse_args(given)
+    except SystemExit as ended:  # how argparse ends --help, and what it cannot read
+        return int(ended.code or 0)
+    try:
+        return int(arguments.run(arguments))
+    except (UsageError, BertfastError) as error:
+        print(f"bertfast {arguments.command}: error: {_one_line(error)}", file=sys.stderr)
+        return BAD_INPUT
 
 
 def _parser(given: Sequence[str]) -> _Parser:

@@ -16,7 +16,7 @@ from bertfast.versions import UnsupportedVersionWarning, check_versions
 
 def describe() -> dict[str, Any]:
     """``torch_problem``: why torch cannot be imported, and with it all that needs it is not there; or None."""
-    found = {
+    found: dict[str, Any] = {
         "versions": versions(),
         "optional": optional_versions(),
         "unsupported": _unsupported(),
@@ -24,7 +24,7 @@ def describe() -> dict[str, Any]:
         "variables": relevant_variables(),
         "torch_problem": torch_problem(),
     }
-    return found if found["torch_problem"] else {**found, **_of_torch()}
+    return found if found["torch_problem"] else {**found, **_of_torch(found["versions"])}
 
 
 def torch_problem() -> str | None:
@@ -51,7 +51,8 @@ def summary() -> dict[str, str]:
     }
 
 
-def _of_torch() -> dict[str, Any]:
+def _of_torch(known: dict[str, Any]) -> dict[str, Any]:
+    """known: the versions, of which torch itself knows its own better than its package: with the kind of build."""
     from bertfast.environment.compiled import compiled_modules
     from bertfast.environment.gpus import driver_version, gpus, why_no_gpu
     from bertfast.environment.paths import paths, reduced_precisions
@@ -59,8 +60,10 @@ def _of_torch() -> dict[str, Any]:
 
     found = gpus()
     devices = ["cpu", *(f"cuda:{index}" for index in range(len(found)))]
+    build = torch_build()
     return {
-        "torch": asdict(torch_build()),
+        "versions": {**known, "torch": build.version},
+        "torch": asdict(build),
         "gpus": [asdict(gpu) for gpu in found],
         "driver": driver_version(),
         "why_no_gpu": why_no_gpu(),

@@ -47,10 +47,7 @@ def call(capsys: pytest.CaptureFixture[str]) -> Callable[..., Done]:
 
     def run(*arguments: str | Path) -> Done:
         capsys.readouterr()  # what the test has printed until now
-        try:
-            code = main([str(argument) for argument in arguments])
-        except SystemExit as ended:  # argparse ends --help and what it cannot parse so
-            code = int(ended.code or 0)
+        code = main([str(argument) for argument in arguments])
         out, err = capsys.readouterr()
         return Done(code, out, err)
 
