@@ -9,10 +9,13 @@ import torch
 from torch import Tensor
 
 from bertfast import cpu_extension
+from bertfast.cpu_kernels import check_tensor
 from bertfast.norm import Norm
 
 # What each needs: `bertfast.cpu_extension.features`.
 _NEEDED = {"bfloat16": "bf16", "int8": "vnni"}
+# Of int8: 255 * 127 times as many are summed in 32 bits.
+_LARGEST_K = {"bfloat16": 2**31 - 1, "int8": (2**31 - 1) // (255 * 127)}
 
 
 def serves(precision: str) -> bool:
@@ -28,13 +31,23 @@ class PackedDense:
     """
 
     def __init__(self, weight: Tensor, bias: Tensor, precision: str) -> None:
-        """weight: [M, K], bias: [M], float32. precision: one that `serves`."""
-        weight, module = weight.detach().float().contiguous(), cpu_extension.module()
+        """weight: [M, K], bias: [M], float32, in the CPU's memory. precision: one that `serves`.
+
+        Raises ValueError for what does not fit, ExtensionError without the kernels.
+        """
+        module = cpu_extension.module()
+        if not serves(precision):
+            raise ValueError(f"precision: {precision!r} needs {_NEEDED[precision]}, which this CPU lacks")
+        if weight.dim() != 2 or not 0 < weight.shape[1] <= _LARGEST_K[precision]:
+            raise ValueError(f"weight: expected [M, K], K from 1 to {_LARGEST_K[precision]}, got {list(weight.shape)}")
         columns, k = weight.shape
+        weight, bias = weight.detach().contiguous(), bias.detach().contiguous()
+        check_tensor("weight", weight, (columns, k))
+        check_tensor("bias", bias, (columns,))
         panels = torch.empty(module.packed_weight_bytes(precision, columns, k), dtype=torch.uint8)
         scales = torch.empty((2, columns if precision == "int8" else 0))
-        self._memory = panels, bias.detach().float().clone(), scales
-        self.shape = columns, k
+        self._memory = panels, bias.clone(), scales
+        self.precision, self.shape = precision, (columns, k)
         self.num_bytes = sum(tensor.nbytes for tensor in self._memory)
         self.native = module.DenseWeight(
             precision, panels.data_ptr(), self._memory[1].data_ptr(), *(s.data_ptr() for s in scales), columns, k
@@ -45,6 +58,8 @@ class PackedDense:
         """``x W^T + b``. x: [T, K], float32 or bfloat16, in the CPU's memory -> [T, M], float32 or bfloat16."""
         columns, k = self.shape
         x, is_bfloat16 = _rows("x", x, k)
+        if dtype not in (torch.float32, torch.bfloat16):
+            raise ValueError(f"dtype: expected torch.float32 or torch.bfloat16, got {dtype}")
         out = torch.empty((x.shape[0], columns), dtype=dtype)
         self.native.multiply(x.data_ptr(), is_bfloat16, out.data_ptr(), dtype is torch.bfloat16, x.shape[0])
         return out
@@ -59,22 +74,37 @@ class PackedTail:
     def __init__(
         self, attention_output: PackedDense, intermediate: PackedDense, activation: str, output: PackedDense
     ) -> None:
-        """activation: ``"erf"``, ``"tanh"`` or ``"relu"``. All of one precision."""
+        """attention_output: H -> H; intermediate: H -> I; output: I -> H; all of one precision.
+
+        activation: ``"erf"``, ``"tanh"`` or ``"relu"``. Raises ValueError for what does not fit.
+        """
         self._parts = attention_output, intermediate, output
-        self._hidden_size = output.shape[0]
+        self._hidden_size = hidden, inner = output.shape
+        shapes = [part.shape for part in self._parts]
+        if shapes != [(hidden, hidden), (inner, hidden), (hidden, inner)]:
+            raise ValueError(f"weights: expected [H, H], [I, H] and [H, I], got {', '.join(map(str, map(list, shapes)))}")
+        precisions = [part.precision for part in self._parts]
+        if len(set(precisions)) != 1:
+            raise ValueError(f"weights: expected one precision, got {', '.join(precisions)}")
         self._native = cpu_extension.module().LayerTail(
             attention_output.native, intermediate.native, output.native, activation
         )
 
     def __call__(self, context: Tensor, x: Tensor, attention_norm: Norm, output_norm: Norm) -> Tensor:
-        """context: [T, H], float32 or bfloat16; x: [T, H], float32 -> [T, H], float32; in the CPU's memory."""
+        """context: [T, H], float32 or bfloat16; x: [T, H], norms: [H], float32 -> [T, H], float32; in the CPU's memory.
+
+        Raises ValueError for what does not fit.
+        """
         context, is_bfloat16 = _rows("context", context, self._hidden_size)
         x, x_is_bfloat16 = _rows("x", x, self._hidden_size)
         if x_is_bfloat16 or x.shape != context.shape:
             raise ValueError(f"x: expected {list(context.shape)}, float32, got {list(x.shape)}, {x.dtype}")
         out = torch.empty_like(x)
         # Where they are not in one piece, copies have to live until the kernel has read them.
-        norms = [t.contiguous() for norm in (attention_norm, output_norm) for t in (norm.weight, norm.bias)]
+        norms = [
+            *_vectors("attention_norm", attention_norm, self._hidden_size),
+            *_vectors("output_norm", output_norm, self._hidden_size),
+        ]
         self._native.run(
             context.data_ptr(),
             is_bfloat16,
@@ -99,3 +129,11 @@ def _rows(name: str, x: Tensor, size: int) -> tuple[Tensor, bool]:
             f"{name}: expected [T, {size}], float32 or bfloat16, on cpu, got {list(x.shape)}, {x.dtype}, on {x.device}"
         )
     return x.contiguous(), is_bfloat16
+
+
+def _vectors(name: str, norm: Norm, size: int) -> tuple[Tensor, Tensor]:
+    """weight and bias, each in one piece."""
+    weight, bias = norm.weight.contiguous(), norm.bias.contiguous()
+    check_tensor(f"{name}.weight", weight, (size,))
+    check_tensor(f"{name}.bias", bias, (size,))
+    return weight, bias

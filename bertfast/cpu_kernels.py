@@ -27,15 +27,15 @@ def residual_layer_norm(
         raise ValueError(f"x: expected [T, H], got {list(x.shape)}")
     rows = num_tokens, hidden_size = x.shape
     is_bfloat16 = x.dtype is torch.bfloat16
-    _check("x", x, rows, torch.bfloat16 if is_bfloat16 else torch.float32)
-    _check("residual", residual, rows)
+    check_tensor("x", x, rows, torch.bfloat16 if is_bfloat16 else torch.float32)
+    check_tensor("residual", residual, rows)
     # Not a slice of the shape, which costs more than all the checks of a tensor.
-    _check("weight", weight, (hidden_size,))
-    _check("bias", bias, (hidden_size,))
+    check_tensor("weight", weight, (hidden_size,))
+    check_tensor("bias", bias, (hidden_size,))
     if out is None:
         out = torch.empty_like(residual)
     else:
-        _check("out", out, rows)
+        check_tensor("out", out, rows)
     cpu_extension.module().residual_layer_norm(
         x.data_ptr(),
         is_bfloat16,
@@ -77,11 +77,11 @@ def varlen_attention(qkv: Tensor, cu_seqlens: Tensor, key_lengths: Tensor | None
     """
     num_tokens, _, num_heads, head_size = qkv.shape
     is_bfloat16 = qkv.dtype is torch.bfloat16
-    _check("qkv", qkv, (num_tokens, 3, num_heads, head_size), torch.bfloat16 if is_bfloat16 else torch.float32)
+    check_tensor("qkv", qkv, (num_tokens, 3, num_heads, head_size), torch.bfloat16 if is_bfloat16 else torch.float32)
     num_sequences = cu_seqlens.numel() - 1
-    _check("cu_seqlens", cu_seqlens, (max(num_sequences, 0) + 1,), torch.int32)
+    check_tensor("cu_seqlens", cu_seqlens, (max(num_sequences, 0) + 1,), torch.int32)
     if key_lengths is not None:
-        _check("key_lengths", key_lengths, (num_sequences,), torch.int32)
+        check_tensor("key_lengths", key_lengths, (num_sequences,), torch.int32)
     if not 0 < scale < math.inf:
         raise ValueError(f"scale: expected a finite number above 0, got {scale:g}")
     out = qkv.new_empty((num_tokens, num_heads, head_size))
@@ -100,7 +100,7 @@ def varlen_attention(qkv: Tensor, cu_seqlens: Tensor, key_lengths: Tensor | None
     return out
 
 
-def _check(name: str, tensor: Tensor, shape: tuple[int, ...], dtype: torch.dtype = torch.float32) -> None:
+def check_tensor(name: str, tensor: Tensor, shape: tuple[int, ...], dtype: torch.dtype = torch.float32) -> None:
     """Whether a kernel may read ``tensor`` by its address."""
     if tensor.shape == shape and tensor.dtype is dtype and tensor.is_cpu and tensor.is_contiguous():
         return

@@ -73,17 +73,20 @@ void pack_weight_int8(const PackInt8Params& params) {
   parallel_for(0, num_panels(params.columns), 1, [&](int64_t begin, int64_t end) {
     for (int64_t panel = begin; panel < end; ++panel) {
       const int64_t first = panel * kPanelColumns;
-      for (int64_t column = first; column < std::min(first + kPanelColumns, params.columns);
-           ++column) {
+      const int64_t last = std::min(first + kPanelColumns, params.columns);
+      for (int64_t column = first; column < last; ++column) {
         params.scales[column] = scale_of(params.weight + column * params.k, params.k);
         params.sums[column] = 0;
       }
       fill_panel<int8_t>(Operand::kInt8, panel, params.columns, params.k, params.panels,
                          [&](int64_t column, int64_t i, int8_t& place) {
-                           const float scale = params.scales[column];
-                           place = code_of(params.weight[column * params.k + i], scale);
-                           params.sums[column] += scale * static_cast<float>(place);
+                           place = code_of(params.weight[column * params.k + i],
+                                           params.scales[column]);
+                           params.sums[column] += static_cast<float>(place);  // exact
                          });
+      for (int64_t column = first; column < last; ++column) {
+        params.sums[column] *= params.scales[column];
+      }
     }
   });
 }
