@@ -82,7 +82,9 @@ class PackedTail:
         self._hidden_size = hidden, inner = output.shape
         shapes = [part.shape for part in self._parts]
         if shapes != [(hidden, hidden), (inner, hidden), (hidden, inner)]:
-            raise ValueError(f"weights: expected [H, H], [I, H] and [H, I], got {', '.join(map(str, map(list, shapes)))}")
+            raise ValueError(
+                f"weights: expected [H, H], [I, H] and [H, I], got {', '.join(map(str, map(list, shapes)))}"
+            )
         precisions = [part.precision for part in self._parts]
         if len(set(precisions)) != 1:
             raise ValueError(f"weights: expected one precision, got {', '.join(precisions)}")

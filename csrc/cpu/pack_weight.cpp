@@ -80,8 +80,8 @@ void pack_weight_int8(const PackInt8Params& params) {
       }
       fill_panel<int8_t>(Operand::kInt8, panel, params.columns, params.k, params.panels,
                          [&](int64_t column, int64_t i, int8_t& place) {
-                           place = code_of(params.weight[column * params.k + i],
-                                           params.scales[column]);
+                           place =
+                               code_of(params.weight[column * params.k + i], params.scales[column]);
                            params.sums[column] += static_cast<float>(place);  // exact
                          });
       for (int64_t column = first; column < last; ++column) {

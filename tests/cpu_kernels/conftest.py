@@ -9,7 +9,7 @@ from types import ModuleType
 import pytest
 import torch
 
-from bertfast import cpu_extension
+from bertfast import cpu_dense, cpu_extension
 
 _ROOT = Path(__file__).resolve().parents[2]
 
@@ -35,3 +35,22 @@ def threads(request: pytest.FixtureRequest) -> Iterator[int]:
     torch.set_num_threads(request.param)
     yield request.param
     torch.set_num_threads(before)
+
+
+@pytest.fixture(params=["amx", "avx512"])
+def isa(request: pytest.FixtureRequest, native: ModuleType) -> Iterator[str]:
+    """The newest instructions that kernels use."""
+    has_amx = native.features()["amx_int8"] and native.features()["amx_bf16"]
+    if request.param == "amx" and not has_amx:
+        pytest.skip("needs AMX")
+    native.limit_isa(request.param)
+    yield request.param
+    native.limit_isa("amx" if has_amx else "avx512")
+
+
+@pytest.fixture(params=["bfloat16", "int8"])
+def operands(request: pytest.FixtureRequest, isa: str) -> str:
+    """In what dense layers multiply, by each of the instructions."""
+    if not cpu_dense.serves(request.param):
+        pytest.skip(f"this CPU has no instruction for {request.param}")
+    return str(request.param)
