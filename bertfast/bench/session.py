@@ -10,7 +10,7 @@ from bertfast.bench.accuracy import Outputs
 from bertfast.bench.candidates import CANDIDATES, chosen
 from bertfast.bench.measure import Plan, Result, measure, reference
 from bertfast.bench.setup import Setup
-from bertfast.bench.timing import nothing
+from bertfast.bench.timing import nothing, reason_of
 from bertfast.bench.workloads import Workload
 
 
@@ -57,7 +57,7 @@ class Section:
             try:
                 CANDIDATES[name].prepare(self.setup)
             except Exception as error:  # of other libraries, about a model they have not seen
-                self.left_out[name] = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+                self.left_out[name] = reason_of(error)
                 self.names.remove(name)
 
 

@@ -17,6 +17,8 @@ from typing import Any
 
 import torch
 
+from bertfast.environment.privacy import public
+
 
 @dataclass(frozen=True)
 class Timing:
@@ -107,6 +109,11 @@ class Worker:
         self._process.join()
 
 
+def reason_of(error: Exception) -> str:
+    """One line, without folders: it is printed in reports."""
+    return public(f"{type(error).__name__}: {' '.join(str(error).split())[:300]}")
+
+
 def _serve(
     connection: Connection, make: Callable[..., Callable[..., Any]], arguments: tuple[Any, ...], warmup: int
 ) -> None:
@@ -116,7 +123,7 @@ def _serve(
         for _ in range(warmup - 1):
             call()
     except Exception as error:
-        connection.send(_Failed(f"{type(error).__name__}: {' '.join(str(error).split())[:500]}"))
+        connection.send(_Failed(reason_of(error)))
         return
     # As numpy: a tensor would travel through shared memory that ends with this process.
     connection.send(result.detach().numpy() if isinstance(result, torch.Tensor) else result)

@@ -89,7 +89,7 @@ def of_texts(texts: Sequence[str], batch_sizes: Iterable[int], tokenizer: Any, m
     for size in batch_sizes:
         parts = [list(texts[start : start + size]) for start in range(0, len(texts), size)]
         batches = tuple(_tokenized(part, tokenizer, max_length) for part in parts)
-        found.append(Workload(f"texts, {size} at once", size, batches))
+        found.append(Workload(f"texts by {size}", size, batches))
     return found
 
 
