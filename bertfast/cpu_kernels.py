@@ -50,6 +50,38 @@ def residual_layer_norm(
     return out
 
 
+def bias_gelu(x: Tensor, bias: Tensor, activation: str, out: Tensor | None = None) -> Tensor:
+    """As `bertfast.ops.bias_gelu`. x: [T, I], bias: [I], float32, contiguous, in the CPU's memory -> [T, I].
+
+    out: written to if given; may be x itself. Raises ValueError for what does not fit, ExtensionError without the
+    kernels.
+    """
+    if x.dim() != 2:
+        raise ValueError(f"x: expected [T, I], got {list(x.shape)}")
+    shape = num_tokens, inner_size = x.shape
+    _check("x", x, shape)
+    _check("bias", bias, (inner_size,))
+    if out is None:
+        out = torch.empty_like(x)
+    else:
+        _check("out", out, shape)
+    cpu_extension.module().bias_gelu(x.data_ptr(), bias.data_ptr(), out.data_ptr(), num_tokens, inner_size, activation)
+    return out
+
+
+def serves_rows(*tensors: Tensor) -> bool:
+    """Whether `bias_gelu` and `residual_layer_norm` compute with these, and nothing would be recorded or traced.
+
+    Loads the kernels on the first call.
+    """
+    return (
+        cpu_extension.available()
+        and not torch.compiler.is_compiling()
+        and all([type(t) is Tensor and t.dtype is torch.float32 and t.is_cpu and t.is_contiguous() for t in tensors])
+        and not (torch.is_grad_enabled() and any([t.requires_grad for t in tensors]))
+    )
+
+
 def serves_attention(qkv: Tensor) -> bool:
     """Whether `varlen_attention` computes it, and nothing would be recorded. Loads the kernels on the first call."""
     return (

@@ -8,6 +8,7 @@ from itertools import accumulate
 import torch.nn.functional as F
 from torch import Tensor
 
+from bertfast import cpu_kernels
 from bertfast.linear.activation import activate_
 from bertfast.norm import Norm
 
@@ -41,7 +42,10 @@ class InPlaceLinear:
 
     def add_norm(self, x: Tensor, residual: Tensor, norm: Norm) -> Tensor:
         # The sum is made in the memory of the product: another [T, M] would have to be written and read.
-        return F.layer_norm(self(x).add_(residual), norm.weight.shape, norm.weight, norm.bias, norm.eps)
+        y = self(x)
+        if cpu_kernels.serves_rows(y, residual, norm.weight, norm.bias):
+            return cpu_kernels.residual_layer_norm(y, residual, norm.weight, norm.bias, norm.eps, out=y)
+        return F.layer_norm(y.add_(residual), norm.weight.shape, norm.weight, norm.bias, norm.eps)
 
     def _multiply(self, x: Tensor, out: Tensor) -> None:
         """Write ``y``. out: [T, M]."""

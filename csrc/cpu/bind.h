@@ -4,7 +4,9 @@
 #include <pybind11/pybind11.h>
 
 #include <cstdint>
+#include <string>
 
+#include "cpu/gelu.h"
 #include "kernels/dtype.h"
 
 namespace bertfast::cpu {
@@ -22,6 +24,13 @@ T* pointer(Address address) {
 
 inline DType float_or_bfloat16(bool is_bfloat16) {
   return is_bfloat16 ? DType::kBFloat16 : DType::kFloat32;
+}
+
+inline Activation activation_named(const std::string& name) {
+  if (name == "erf") return Activation::kErf;
+  if (name == "tanh") return Activation::kTanh;
+  if (name == "relu") return Activation::kRelu;
+  throw pybind11::value_error("activation: expected erf, tanh or relu, got '" + name + "'");
 }
 
 void bind_dense(pybind11::module_& module);

@@ -14,13 +14,6 @@ Operand operand_named(const std::string& name) {
   throw py::value_error("operand: expected bfloat16 or int8, got '" + name + "'");
 }
 
-Activation activation_named(const std::string& name) {
-  if (name == "erf") return Activation::kErf;
-  if (name == "tanh") return Activation::kTanh;
-  if (name == "relu") return Activation::kRelu;
-  throw py::value_error("activation: expected erf, tanh or relu, got '" + name + "'");
-}
-
 void pack(const DenseWeight& dense, Address weight) {
   auto* panels = const_cast<uint8_t*>(dense.panels);
   if (dense.operand == Operand::kBFloat16) {

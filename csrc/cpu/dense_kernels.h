@@ -84,10 +84,6 @@ struct AddResidual {
   }
 };
 
-struct Relu {
-  Vector operator()(Vector x) const { return _mm512_max_ps(zeros(), x); }
-};
-
 // Activated results as the tiles of the next product. Columns that do not exist are zero.
 template <typename Activate>
 struct StoreTiles {
@@ -140,11 +136,8 @@ class Tail {
     multiply<kOperand>(*p.attention_output, narrow, AddResidual{x, attended_, hidden_});
     layer_norm_rows(attended_, p.attention_norm, rows, hidden_);
     pack({attended_, DType::kFloat32, hidden_, rows, hidden_}, narrow_);
-    if (p.activation == Activation::kRelu) {
-      activate(narrow, Relu{});
-    } else {
-      activate(narrow, Gelu(gelu_table(p.activation)));
-    }
+    with_activation<kRoughDegree>(
+        p.activation, [&](const auto& activate) { multiply_activated(narrow, activate); });
     multiply<kOperand>(*p.output, wide, AddResidual{attended_, out, hidden_});
     layer_norm_rows(out, p.output_norm, rows, hidden_);
   }
@@ -161,7 +154,7 @@ class Tail {
 
   // Codes take the largest of a row, which is known when all of it is.
   template <typename Activate>
-  void activate(const PackedRows& rows, const Activate& function) {
+  void multiply_activated(const PackedRows& rows, const Activate& function) {
     if constexpr (kOperand == Operand::kBFloat16) {
       multiply<kOperand>(*params_.intermediate, rows,
                          StoreTiles<Activate>{function, wide_, k_steps(kOperand, inner_)});

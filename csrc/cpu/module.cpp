@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "cpu/bias_gelu.h"
 #include "cpu/bind.h"
 #include "cpu/build_config.h"
 #include "cpu/features.h"
@@ -57,6 +58,14 @@ void bind_kernels(py::module_& module) {
                              pointer<const float>(weight), pointer<const float>(bias),
                              pointer<float>(out), num_tokens, hidden_size, eps,
                              float_or_bfloat16(x_is_bfloat16)});
+      },
+      Unlocked());
+  module.def(
+      "bias_gelu",
+      [](Address x, Address bias, Address out, int64_t num_tokens, int64_t inner_size,
+         const std::string& activation) {
+        bias_gelu({pointer<const float>(x), pointer<const float>(bias), pointer<float>(out),
+                   num_tokens, inner_size, activation_named(activation)});
       },
       Unlocked());
   module.def(
