@@ -79,7 +79,7 @@ class PackedTail:
         activation: ``"erf"``, ``"tanh"`` or ``"relu"``. Raises ValueError for what does not fit.
         """
         self._parts = attention_output, intermediate, output
-        self._hidden_size = hidden, inner = output.shape
+        hidden, inner = output.shape
         shapes = [part.shape for part in self._parts]
         if shapes != [(hidden, hidden), (inner, hidden), (hidden, inner)]:
             raise ValueError(
@@ -88,6 +88,7 @@ class PackedTail:
         precisions = [part.precision for part in self._parts]
         if len(set(precisions)) != 1:
             raise ValueError(f"weights: expected one precision, got {', '.join(precisions)}")
+        self._hidden_size = hidden
         self._native = cpu_extension.module().LayerTail(
             attention_output.native, intermediate.native, output.native, activation
         )

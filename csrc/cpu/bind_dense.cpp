@@ -29,6 +29,15 @@ struct Tail {
   Activation activation;
 };
 
+// out = gelu(x), of `count` floats: layers round what they make of it.
+void probe_gelu(const std::string& activation, Address x, Address out, int64_t count) {
+  const Gelu gelu(gelu_table(activation_named(activation)));
+  for (int64_t i = 0; i < count; i += kWidth) {
+    const Mask mask = first(count - i);
+    store(pointer<float>(out) + i, gelu(load(pointer<const float>(x) + i, mask)), mask);
+  }
+}
+
 NormWeight norm(Address weight, Address bias, float eps) {
   return {pointer<const float>(weight), pointer<const float>(bias), eps};
 }
@@ -36,6 +45,7 @@ NormWeight norm(Address weight, Address bias, float eps) {
 }  // namespace
 
 void bind_dense(py::module_& module) {
+  module.def("_probe_gelu", &probe_gelu);
   module.def("packed_weight_bytes", [](const std::string& operand, int64_t columns, int64_t k) {
     return packed_weight_bytes(operand_named(operand), columns, k);
   });

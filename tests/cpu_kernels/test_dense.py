@@ -6,13 +6,13 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
-from cpu_kernels import rounding
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from ops.cases import randn, with_strides
 from torch import Tensor
 
 from bertfast.cpu_dense import PackedDense
+from cpu_kernels import rounding
 
 # Of a row tile, of a block, of two blocks (from where on threads have rows of their own), of 128, 256 and 512.
 _ROWS = [0, 1, 15, 16, 17, 31, 32, 33, 63, 64, 65, 127, 128, 129, 255, 256, 257, 600]
