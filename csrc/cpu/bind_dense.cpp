@@ -29,9 +29,9 @@ struct Tail {
   Activation activation;
 };
 
-// out = gelu(x), of `count` floats: layers round what they make of it.
+// out = gelu(x) as layer_tail computes it, of `count` floats: it rounds them.
 void probe_gelu(const std::string& activation, Address x, Address out, int64_t count) {
-  const Gelu gelu(gelu_table(activation_named(activation)));
+  const Gelu<kRoughDegree> gelu(activation_named(activation));
   for (int64_t i = 0; i < count; i += kWidth) {
     const Mask mask = first(count - i);
     store(pointer<float>(out) + i, gelu(load(pointer<const float>(x) + i, mask)), mask);
