@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
+from ops.cases import activation_oracle, layer_norm_oracle
 from torch import Tensor
+
+from bertfast.norm import Norm
 
 _SMALLEST_SCALE = 2.0**-120
 
@@ -31,3 +36,29 @@ def rounded_rows(x: Tensor, precision: str) -> Tensor:
 def dense(x: Tensor, weight: Tensor, bias: Tensor, precision: str) -> Tensor:
     """``x W^T + b``: [T, M], float64."""
     return rounded_rows(x, precision) @ rounded_weight(weight, precision).t() + bias.double()
+
+
+@dataclass(frozen=True)
+class Layer:
+    """weight, bias: of a dense layer, float32."""
+
+    weight: Tensor
+    bias: Tensor
+    norm: Norm | None = None
+
+    def __call__(self, x: Tensor, precision: str, residual: Tensor) -> Tensor:
+        """LayerNorm of the product and the residual: [T, M], float64."""
+        assert self.norm is not None
+        total = dense(x, self.weight, self.bias, precision) + residual
+        return layer_norm_oracle(total, self.norm.weight, self.norm.bias, self.norm.eps)
+
+
+def layer_tail(
+    context: Tensor, x: Tensor, parts: tuple[Layer, Layer, Layer], activation: str, precision: str
+) -> Tensor:
+    """As `PackedTail`. parts: attention_output, intermediate, output -> [T, H], float64."""
+    attention_output, intermediate, output = parts
+    attended = attention_output(context, precision, x.double())
+    inner = activation_oracle(dense(attended, intermediate.weight, intermediate.bias, precision), activation)
+    # Either stores what was activated as bfloat16.
+    return output(inner.bfloat16(), precision, attended)
