@@ -59,12 +59,12 @@ def bias_gelu(x: Tensor, bias: Tensor, activation: str, out: Tensor | None = Non
     if x.dim() != 2:
         raise ValueError(f"x: expected [T, I], got {list(x.shape)}")
     shape = num_tokens, inner_size = x.shape
-    _check("x", x, shape)
-    _check("bias", bias, (inner_size,))
+    check_tensor("x", x, shape)
+    check_tensor("bias", bias, (inner_size,))
     if out is None:
         out = torch.empty_like(x)
     else:
-        _check("out", out, shape)
+        check_tensor("out", out, shape)
     cpu_extension.module().bias_gelu(x.data_ptr(), bias.data_ptr(), out.data_ptr(), num_tokens, inner_size, activation)
     return out
 
