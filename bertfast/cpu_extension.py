@@ -8,11 +8,13 @@ from __future__ import annotations
 import ctypes
 import os
 from functools import cache
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import torch
 
+from bertfast import cpu_sources
 from bertfast.binary import Binary, Loaded, load
 from bertfast.errors import ExtensionError, SettingError
 
@@ -21,6 +23,8 @@ _BINARY = Binary("bertfast._cpu", "CPU kernels", "BERTFAST_CPU=1 pip install --n
 _NEEDED = ("avx512_f", "avx512_bw", "avx512_vl", "avx512_dq", "fma3")
 _POOL = ("torch_parallel_for", "torch_get_num_threads", "torch_get_thread_idx")
 _ISAS = ("amx", "avx512")
+# Beside the package where it runs from its source directory.
+_CSRC = Path(__file__).resolve().parents[1] / "csrc"
 
 
 def available() -> bool:
@@ -38,7 +42,8 @@ def why_not() -> str | None:
 
 
 def build_info() -> dict[str, Any]:
-    """What the kernels were built with: the versions of ``bertfast``, ``compiler`` and ``pybind11``.
+    """What the kernels were built with: the versions of ``bertfast``, ``compiler`` and ``pybind11``; ``sources``, see
+    `bertfast.cpu_sources`.
 
     Raises ExtensionError if `available` is False.
     """
@@ -71,12 +76,22 @@ def _load() -> Loaded:
         return Loaded(reason=f"they need AVX-512, and this CPU lacks {', '.join(missing)}")
 
     def prepare(module: ModuleType) -> None:
+        _check_sources(module)
         module.use_thread_pool(*_addresses_of_thread_pool())
         module.limit_isa(newest)
         if not module.features()["avx512"]:
             raise RuntimeError("they need AVX-512, which this system keeps from programs")
 
     return load(_BINARY, prepare=prepare)
+
+
+def _check_sources(module: ModuleType) -> None:
+    """Raise RuntimeError for a binary of other sources than those beside the package: functions may be missing."""
+    wanted = cpu_sources.fingerprint(_CSRC)
+    if wanted is not None and module.build_info().get("sources") != wanted:
+        raise RuntimeError(
+            f"it was not built from the sources in {_CSRC}; {_BINARY.cure}, or python setup.py build_ext --inplace"
+        )
 
 
 def _variable(name: str, *allowed: str) -> str:

@@ -51,6 +51,7 @@ _LAYERS = (
         "changing",
         "compat",
         "corpus",
+        "cpu_sources",
         "errors",
         "hooks",
         "norm",

@@ -7,6 +7,7 @@ struct BuildConfig {
   const char* bertfast_version;
   const char* compiler;
   const char* pybind11_version;
+  const char* sources;  // bertfast/cpu_sources.py
 };
 
 extern const BuildConfig kBuildConfig;

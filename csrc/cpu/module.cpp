@@ -23,6 +23,7 @@ py::dict build_info() {
   info["bertfast"] = kBuildConfig.bertfast_version;
   info["compiler"] = kBuildConfig.compiler;
   info["pybind11"] = kBuildConfig.pybind11_version;
+  info["sources"] = kBuildConfig.sources;
   return info;
 }
 

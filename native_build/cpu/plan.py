@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import runpy
 import shlex
 import sys
 import tempfile
@@ -12,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from native_build.cpu.flags import BASE, BY_SUFFIX, OPTIMIZATION, instruction_flags
-from native_build.plan import CSRC, build_files, constants_source, version_of_bertfast
+from native_build.plan import CSRC, ROOT, build_files, constants_source, version_of_bertfast
 from native_build.tools import (
     CannotBuild,
     Compiler,
@@ -25,8 +26,8 @@ from native_build.tools import (
 from native_build.variables import max_jobs
 
 _FOLDER = CSRC / "cpu"
-# What of csrc/kernels is for both: types without CUDA.
-_SHARED_HEADERS = (CSRC / "kernels" / "dtype.h",)
+# Run, not imported: the build has no torch.
+_SOURCES = runpy.run_path(str(ROOT / "bertfast" / "cpu_sources.py"))
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,8 @@ class CpuPlan:
 
     @property
     def dependencies(self) -> list[Path]:
-        return [*sorted(_FOLDER.glob("*.h")), *_SHARED_HEADERS, *build_files("cpu")]
+        shared = [CSRC / name for name in _SOURCES["SHARED_HEADERS"]]
+        return [*sorted(_FOLDER.glob("*.h")), *shared, *build_files("cpu")]
 
     def __str__(self) -> str:
         return "\n".join(
@@ -59,7 +61,8 @@ class CpuPlan:
 
     def config_source(self) -> str:
         command = f"By {shlex.join(self.compiler.command)}"
-        return constants_source(command, "cpu", self.version, self.compiler.version, self.pybind11.version)
+        sources: str = _SOURCES["fingerprint"](CSRC)
+        return constants_source(command, "cpu", self.version, self.compiler.version, self.pybind11.version, sources)
 
     def build(self, config: Path, directory: Path, binary: Path) -> None:
         # The longest first: as a rule the largest.

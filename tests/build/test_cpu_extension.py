@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import importlib.machinery
+import shutil
 import types
 import warnings
 
 import pytest
 import torch
 
-from bertfast import binary, cpu_extension
+from bertfast import binary, cpu_extension, cpu_sources
 from bertfast.binary import Loaded
 from bertfast.errors import ExtensionError
-from build.conftest import run_python
+from build.conftest import ROOT, run_python
 
 _SUFFIX = importlib.machinery.EXTENSION_SUFFIXES[0]
 _ASK = "from bertfast import cpu_extension as e\nprint(e.available(), e.why_not())\n"
@@ -33,7 +34,7 @@ def fake(monkeypatch):
     """A module in the place of the binary, which notes what is done to it."""
     done = []
     module = types.SimpleNamespace(
-        build_info=lambda: {"bertfast": binary.__version__},
+        build_info=lambda: {"bertfast": binary.__version__, "sources": cpu_sources.fingerprint(ROOT / "csrc")},
         use_thread_pool=lambda *addresses: done.append(addresses),
         limit_isa=lambda newest: done.append(newest),
         features=lambda: {"avx512": True},
@@ -113,6 +114,34 @@ def test_a_system_that_keeps_avx512_back(load, fake):
     fake.features = lambda: {"avx512": False}
     with pytest.warns(RuntimeWarning, match="_cpu.so cannot be used: they need AVX-512, which this system keeps"):
         assert load().broken
+
+
+@pytest.mark.parametrize("info", [{}, {"sources": "0123456789abcdef"}], ids=["none", "others"])
+def test_a_binary_of_other_sources(load, fake, info):
+    """Of the same version, but older or newer than the package: what Python calls may not be there."""
+    fake.build_info = lambda: {"bertfast": binary.__version__, **info}
+    with pytest.warns(RuntimeWarning, match="runs without its CPU kernels"):
+        loaded = load()
+    assert loaded.broken
+    assert "_cpu.so cannot be used: it was not built from the sources in " in loaded.reason
+    assert "python setup.py build_ext --inplace" in loaded.reason
+    assert fake.done == []
+
+
+def test_an_installed_package_has_no_sources_to_compare(load, fake, monkeypatch, tmp_path):
+    monkeypatch.setattr(cpu_extension, "_CSRC", tmp_path)
+    fake.build_info = lambda: {"bertfast": binary.__version__, "sources": "0123456789abcdef"}
+    assert load().module is fake
+
+
+@pytest.mark.parametrize("name", ["cpu/module.cpp", "cpu/dense.h", "kernels/dtype.h"])
+def test_each_source_counts(tmp_path, name):
+    shutil.copytree(ROOT / "csrc", tmp_path / "csrc")
+    before = cpu_sources.fingerprint(tmp_path / "csrc")
+    assert before == cpu_sources.fingerprint(ROOT / "csrc")
+    with (tmp_path / "csrc" / name).open("a") as file:
+        file.write("// changed\n")
+    assert cpu_sources.fingerprint(tmp_path / "csrc") != before
 
 
 def test_without_extension(monkeypatch):
