@@ -15,7 +15,19 @@ from benchmarks.gpu.kernels.values import normal
 from benchmarks.gpu.timers import Call
 from benchmarks.kernels.dense_layers import TorchBFloat16Linear, TorchInt8Linear, TorchLinear
 from benchmarks.kernels.groups import Group, Inputs
-from bertfast.linear import BlasLinear, FusedLinear, Norm, OneDnnLinear, PortableLinear, select_cpu_linear
+from bertfast import cpu_dense
+from bertfast.linear import (
+    BFloat16Linear,
+    BlasLinear,
+    FusedLinear,
+    Int8Linear,
+    NativeBFloat16Linear,
+    NativeInt8Linear,
+    Norm,
+    OneDnnLinear,
+    PortableLinear,
+    select_cpu_linear,
+)
 from bertfast.precision import missing
 from bertfast.roofline.work import Work
 
@@ -36,8 +48,12 @@ def linears(precision: str) -> Mapping[str, Callable[..., Any]]:
         others = (BlasLinear, OneDnnLinear, FusedLinear, PortableLinear)
         chosen = select_cpu_linear(torch.float32)
         return {"bertfast": chosen, **{one.name.replace(" ", "-"): one for one in others}, "pytorch": TorchLinear}
-    theirs = {"bfloat16": TorchBFloat16Linear, "int8": TorchInt8Linear}[precision]
-    return {"bertfast": select_cpu_linear(torch.float32, precision), "pytorch": theirs}
+    ours, onednn, theirs = {
+        "bfloat16": (NativeBFloat16Linear, BFloat16Linear, TorchBFloat16Linear),
+        "int8": (NativeInt8Linear, Int8Linear, TorchInt8Linear),
+    }[precision]
+    native = {"native": ours} if cpu_dense.serves(precision) else {}
+    return {"bertfast": select_cpu_linear(torch.float32, precision), **native, "onednn": onednn, "pytorch": theirs}
 
 
 def groups(precision: str) -> Iterator[Group]:
