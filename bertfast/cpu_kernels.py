@@ -13,6 +13,9 @@ from torch import Tensor
 
 from bertfast import cpu_extension
 
+#: Who computes, for people.
+NAME = "bertfast"
+
 
 def residual_layer_norm(
     x: Tensor, residual: Tensor, weight: Tensor, bias: Tensor, eps: float, out: Tensor | None = None
@@ -87,17 +90,23 @@ def serves_attention(qkv: Tensor) -> bool:
     return (
         type(qkv) is Tensor
         and qkv.is_cpu
-        and qkv.dtype in _attention_dtypes()
+        and has_attention(qkv.dtype)
         and qkv.is_contiguous()
         and not (qkv.requires_grad and torch.is_grad_enabled())
     )
 
 
 @cache
-def _attention_dtypes() -> tuple[torch.dtype, ...]:
-    if not cpu_extension.available():
-        return ()
-    return (torch.float32, torch.bfloat16) if cpu_extension.features()["amx_bf16"] else (torch.float32,)
+def has_attention(dtype: torch.dtype) -> bool:
+    """Whether there is a kernel of attention for this dtype that runs on this CPU. Loads them on the first call."""
+    if dtype not in (torch.float32, torch.bfloat16) or not cpu_extension.available():
+        return False
+    return dtype == torch.float32 or cpu_extension.features()["amx_bf16"]
+
+
+def has_rows(dtype: torch.dtype) -> bool:
+    """Whether `serves_rows` may be true of tensors in this dtype."""
+    return dtype == torch.float32 and cpu_extension.available()
 
 
 def varlen_attention(qkv: Tensor, cu_seqlens: Tensor, key_lengths: Tensor | None, scale: float) -> Tensor:

@@ -93,6 +93,9 @@ class FakeGpu:
     def attention(self, qkv: Tensor, sequences: Sequences, scale: float) -> Tensor:
         return varlen_attention(qkv, sequences.cu_seqlens, sequences.key_lengths, sequences.max_seqlen, scale)
 
+    def attention_by(self, dtype: torch.dtype) -> str:
+        return self.ops
+
     def block_rows(self, precision: str | None) -> int | None:
         return None
 

@@ -44,7 +44,8 @@ _LAYERS = (
     ("packing",),
     ("linear.",),
     ("ops.",),
-    ("cpu_dense", "cpu_kernels"),
+    ("cpu_dense",),
+    ("cpu_kernels",),
     ("cpu_extension", "extension", "precision", "probing", "staleness"),
     ("binary", "released_parameter"),
     (

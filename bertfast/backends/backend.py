@@ -42,7 +42,7 @@ class Backend(Protocol):
 
     #: Masks and ids lie in the device's memory, and to read a value from there means to wait for the device.
     packs_on_device: bool
-    #: Who computes bertfast's ops, for people.
+    #: Who computes bertfast's ops, for people; but for attention, see `attention_by`.
     ops: str
 
     def resolve(self, asked: str | None, dtype: torch.dtype) -> Choice:
@@ -56,6 +56,9 @@ class Backend(Protocol):
 
     def attention(self, qkv: Tensor, sequences: Sequences, scale: float) -> Tensor:
         """Of each sequence over its own keys: see `bertfast.ops.varlen_attention`. qkv: [T, 3, N, D] -> [T, N, D]."""
+
+    def attention_by(self, dtype: torch.dtype) -> str:
+        """Who computes `attention` of qkv in this dtype, for people."""
 
     def block_rows(self, precision: str | None) -> int | None:
         """Rows of one step of what follows attention, whose activations stay in a cache; None for all."""

@@ -62,6 +62,9 @@ class CpuBackend:
             return cpu_kernels.varlen_attention(qkv, sequences.cu_seqlens, sequences.key_lengths, scale)
         return attend_runs(qkv, sequences.runs, scale)
 
+    def attention_by(self, dtype: torch.dtype) -> str:
+        return cpu_kernels.NAME if cpu_kernels.has_attention(dtype) else self.ops
+
     def block_rows(self, precision: str | None) -> int | None:
         return _BLOCK_ROWS[precision]
 

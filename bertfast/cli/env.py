@@ -87,14 +87,16 @@ def _compiled(modules: Iterable[Mapping[str, Any]]) -> Iterator[str]:
 def _paths(paths: Iterable[Mapping[str, Any]]) -> Iterator[str]:
     yield "what runs a model of BERT-base's sizes"
     for path in paths:
-        who = f"bertfast: ops by {path['ops']}, dense layers by {path['linear']}"
+        who = (
+            f"bertfast: dense layers by {path['linear']}, attention by {path['attention']}, other ops by {path['ops']}"
+        )
         yield f"  {path['device']} {path['dtype']}: {who if path['fast'] else 'stock transformers: ' + path['why_not']}"
 
 
 def _precisions(found: Mapping[str, Any]) -> Iterator[str]:
     yield "precision= for float32 weights"
     for reduced in found["precisions"]:
-        runs = "an error" if reduced["runs"] is None else reduced["runs"]
+        runs = "an error" if reduced["runs"] is None else f"{reduced['runs']}, dense layers by {reduced['linear']}"
         why = f": {reduced['why_not']}" if reduced["why_not"] else ""
         yield f"  {reduced['device']} {reduced['asked']}: {runs}{why}"
 

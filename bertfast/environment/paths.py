@@ -19,7 +19,8 @@ _DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 class Path:
     """How weights of a dtype are run on a device.
 
-    fast: whether bertfast runs them, and if not, why_not. ops, linear: who computes bertfast's ops and who multiplies.
+    fast: whether bertfast runs them, and if not, why_not. ops, attention, linear: who computes bertfast's ops, who
+    attention, and who multiplies.
     """
 
     device: str
@@ -27,18 +28,20 @@ class Path:
     fast: bool
     why_not: str | None = None
     ops: str | None = None
+    attention: str | None = None
     linear: str | None = None
 
 
 @dataclass(frozen=True)
 class Reduced:
-    """What ``precision=asked`` gives for float32 weights on a device: what they are multiplied in, and why not as
-    asked."""
+    """What ``precision=asked`` gives for float32 weights on a device: what they are multiplied in and by whom (linear),
+    and why not as asked."""
 
     device: str
     asked: str
     runs: str | None
     why_not: str | None = None
+    linear: str | None = None
 
 
 def paths(devices: list[str]) -> list[Path]:
@@ -56,18 +59,21 @@ def _path(name: str, dtype: torch.dtype) -> Path:
     why_not = backend.unserved(dtype, _HIDDEN_SIZE, _HEAD_SIZE)
     if why_not is None:
         try:
-            return Path(name, _short(dtype), True, None, backend.ops, backend.linear(dtype).name)
+            linear = backend.linear(dtype).name
+            return Path(name, _short(dtype), True, None, backend.ops, backend.attention_by(dtype), linear)
         except SettingError as error:
             why_not = str(error)
     return Path(name, _short(dtype), False, public(why_not))
 
 
 def _reduced(name: str, asked: str) -> Reduced:
+    backend = _backend(name)
     try:
-        choice = _backend(name).resolve(asked, torch.float32)
-    except PrecisionError as error:
-        return Reduced(name, asked, None, str(error))
-    return Reduced(name, asked, choice.reduced or "float32", choice.lacks)
+        choice = backend.resolve(asked, torch.float32)
+        linear = backend.linear(torch.float32, choice.reduced).name
+    except (PrecisionError, SettingError) as error:
+        return Reduced(name, asked, None, public(str(error)))
+    return Reduced(name, asked, choice.reduced or "float32", choice.lacks, linear)
 
 
 def _backend(name: str) -> Backend:

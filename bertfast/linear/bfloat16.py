@@ -22,6 +22,7 @@ class BFloat16Linear:
     name = "onednn bfloat16"
     activation: str | None = "oneDNN"
     norm: str | None = "PyTorch"
+    dtype = torch.bfloat16
 
     def __init__(self, weights: Sequence[Tensor], biases: Sequence[Tensor]) -> None:
         weight = torch.cat([w.to(torch.bfloat16) for w in weights])

@@ -15,6 +15,10 @@ class BlasLinear(InPlaceLinear):
 
     name = "blas"
 
+    @property
+    def activation(self) -> str | None:
+        return cpu_kernels.NAME if cpu_kernels.has_rows(self.dtype) else "PyTorch"
+
     def activated(self, x: Tensor, activation: str, out: Tensor | None = None) -> Tensor:
         if len(self._parts) > 1:
             return super().activated(x, activation, out)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import accumulate
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -20,8 +21,6 @@ class InPlaceLinear:
     outputs would cost page faults.
     """
 
-    activation: str | None = "PyTorch"
-    norm: str | None = "PyTorch"
     num_bytes = 0
 
     def __init__(self, weights: Sequence[Tensor], biases: Sequence[Tensor]) -> None:
@@ -30,6 +29,18 @@ class InPlaceLinear:
         self._parts = [
             (weight, bias, slice(end - len(bias), end)) for weight, bias, end in zip(weights, biases, ends, strict=True)
         ]
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self._parts[0][0].dtype
+
+    @property
+    def activation(self) -> str | None:
+        return "PyTorch"
+
+    @property
+    def norm(self) -> str | None:
+        return cpu_kernels.NAME if cpu_kernels.has_rows(self.dtype) else "PyTorch"
 
     def __call__(self, x: Tensor, out: Tensor | None = None) -> Tensor:
         if out is None:

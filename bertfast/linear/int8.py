@@ -36,14 +36,14 @@ class Int8Linear:
         self._no_shift = torch.zeros(len(weight), dtype=torch.int32)
         self._bias = torch.cat(tuple(biases))
         # Attention computes in what it gets.
-        self._dtype = torch.bfloat16 if missing("bfloat16") is None else torch.float32
-        self._bias_reduced = self._bias.to(self._dtype)
+        self.dtype = torch.bfloat16 if missing("bfloat16") is None else torch.float32
+        self._bias_reduced = self._bias.to(self.dtype)
         kept = (weight, self._scales, self._no_shift, self._bias, self._bias_reduced)
         self.num_bytes = sum(tensor.nbytes for tensor in kept)
 
     def __call__(self, x: Tensor, out: Tensor | None = None) -> Tensor:
-        y, scales = self._multiply(x, self._dtype)
-        return torch.addcmul(self._bias_reduced, y, scales.to(self._dtype), out=y)
+        y, scales = self._multiply(x, self.dtype)
+        return torch.addcmul(self._bias_reduced, y, scales.to(self.dtype), out=y)
 
     def activated(self, x: Tensor, activation: str, out: Tensor | None = None) -> Tensor:
         return activate_(self._float32(x), activation)

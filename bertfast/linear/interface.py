@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
+import torch
 from torch import Tensor
 
 from bertfast.norm import Norm
@@ -17,13 +18,22 @@ class Linear(Protocol):
     """
 
     name: str
-    #: Who computes activations, and norms, for people; None: whoever computes bertfast's ops on the device.
-    activation: str | None
-    norm: str | None
     #: Memory of its copies of weights, if it has any: later changes of the weights are not in them.
     num_bytes: int
 
     def __init__(self, weights: Sequence[Tensor], biases: Sequence[Tensor]) -> None: ...
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of ``y``."""
+
+    @property
+    def activation(self) -> str | None:
+        """Who computes activations, for people; None: whoever computes bertfast's ops on the device."""
+
+    @property
+    def norm(self) -> str | None:
+        """Who computes norms, likewise."""
 
     def __call__(self, x: Tensor, out: Tensor | None = None) -> Tensor:
         """``y``: [T, M]. ``out`` offers memory for the result; a backend may ignore it."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor
@@ -20,8 +20,6 @@ class MixedLinear:
     """
 
     name = "onednn+blas"
-    activation: str | None = "PyTorch or oneDNN"
-    norm: str | None = "PyTorch"
     num_bytes = 0
 
     # From benchmarks/bench_linear.py: the most rows that are few. Where nothing has to be transposed in the end, more
@@ -43,6 +41,18 @@ class MixedLinear:
         # oneDNN would copy a left operand that does not lie in rows.
         self._suits_onednn = all(w.numel() >= self._LARGE_WEIGHT and w.is_contiguous() for w in weights)
 
+    @property
+    def dtype(self) -> torch.dtype:
+        return self._many.dtype
+
+    @property
+    def activation(self) -> str | None:
+        return _any_of(one.activation for one in (self._many, self._few, self._fused))
+
+    @property
+    def norm(self) -> str | None:
+        return _any_of(one.norm for one in (self._many, self._few, self._fused))
+
     def __call__(self, x: Tensor, out: Tensor | None = None) -> Tensor:
         return self._choose(x, self._FEW_ROWS)(x, out)
 
@@ -61,6 +71,11 @@ class MixedLinear:
         if rows <= few_rows and rows not in self._FUSED:
             return self._few
         return self._fused if self._many_are_fused or rows in self._FUSED else self._many
+
+
+def _any_of(names: Iterable[str | None]) -> str:
+    """In words, each once."""
+    return " or ".join(dict.fromkeys(name for name in names if name))
 
 
 def _is_transposed(x: Tensor) -> bool:

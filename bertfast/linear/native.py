@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from bertfast.cpu_dense import PackedDense, PackedTail
-from bertfast.cpu_kernels import residual_layer_norm
+from bertfast.cpu_kernels import NAME, residual_layer_norm
 from bertfast.linear.activation import activate_
 from bertfast.linear.interface import Linear
 from bertfast.norm import Norm
@@ -24,16 +24,16 @@ class NativeLinear:
 
     name: str
     precision: str
-    activation: str | None = "bertfast"
-    norm: str | None = "bertfast"
+    activation: str | None = NAME
+    norm: str | None = NAME
 
     def __init__(self, weights: Sequence[Tensor], biases: Sequence[Tensor]) -> None:
         self.packed = PackedDense(torch.cat(tuple(weights)), torch.cat(tuple(biases)), self.precision)
         self.num_bytes = self.packed.num_bytes
-        self._dtype = torch.bfloat16 if missing("bfloat16") is None else torch.float32
+        self.dtype = torch.bfloat16 if missing("bfloat16") is None else torch.float32
 
     def __call__(self, x: Tensor, out: Tensor | None = None) -> Tensor:
-        return self.packed(x, self._dtype)
+        return self.packed(x, self.dtype)
 
     def activated(self, x: Tensor, activation: str, out: Tensor | None = None) -> Tensor:
         return activate_(self.packed(x, torch.float32), activation)

@@ -49,7 +49,14 @@ class FusedLinear(InPlaceLinear):
     """
 
     name = "onednn fused"
-    activation: str | None = "oneDNN"
+
+    @property
+    def activation(self) -> str | None:
+        return "oneDNN"
+
+    @property
+    def norm(self) -> str | None:
+        return "PyTorch"
 
     def activated(self, x: Tensor, activation: str, out: Tensor | None = None) -> Tensor:
         post_op = POST_OPS.get(activation)

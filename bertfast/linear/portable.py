@@ -30,6 +30,10 @@ class PortableLinear:
             for weight, bias, end in zip(weights, biases, ends, strict=True)
         ]
 
+    @property
+    def dtype(self) -> torch.dtype:
+        return self._parts[0][1].dtype
+
     def __call__(self, x: Tensor, out: Tensor | None = None) -> Tensor:
         if out is None or len(self._parts) == 1:
             return _joined([torch.addmm(bias, x, weight_t) for weight_t, bias, _ in self._parts])

@@ -117,11 +117,11 @@ def _ops(weights: EncoderWeights | None, call: Call) -> dict[str, str]:
     """Who computes each step of a fast call."""
     if weights is None or call.path != FAST:
         return {}
-    linear, ops = weights.linear, weights.backend.ops
+    layer, ops = weights.layers[0], weights.backend.ops
     return {
         "embedding": ops,
-        "linear": linear.name,
-        "attention": ops,
-        "activation": linear.activation or ops,
-        "norm": linear.norm or ops,
+        "linear": weights.linear.name,
+        "attention": weights.backend.attention_by(layer.qkv.dtype),
+        "activation": layer.intermediate.activation or ops,
+        "norm": layer.output.norm or ops,
     }

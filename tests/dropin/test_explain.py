@@ -8,10 +8,13 @@ import logging
 import pytest
 import torch
 from fake_gpu import FakeGpu
+from precisions import MULTIPLIERS, multiply_by
 from torch import nn
 
 import bertfast
+from bertfast import cpu_extension, cpu_kernels
 from bertfast.backends import CpuBackend, CudaBackend
+from bertfast.precision import missing
 from dropin.helpers import log_of_bertfast
 
 
@@ -62,13 +65,51 @@ def test_who_computed_each_step(make_pair, batch, backend):
     assert bertfast.explain(pair.fast).ops == {}
     _run(pair.fast, batch)
     report = bertfast.explain(pair.fast)
-    others = dict.fromkeys(("embedding", "attention", "activation", "norm"), "PyTorch")
-    assert report.ops == {"linear": backend, **others}
-    assert "attention by PyTorch" in str(report)
+    kernels = "bertfast" if cpu_extension.available() else "PyTorch"
+    by = {"embedding": "PyTorch", "attention": kernels, "norm": kernels}
+    assert report.ops == {"linear": backend, "activation": kernels if backend == "blas" else "PyTorch", **by}
+    assert f"attention by {kernels}" in str(report)
     assert str(report).count(backend) == 1
     pair.fast.train()
     _run(pair.fast, batch)
     assert bertfast.explain(pair.fast).ops == {}
+
+
+def _ops(model, batch):
+    _run(model, batch)
+    return bertfast.explain(model).ops
+
+
+@pytest.mark.parametrize("multiplier", MULTIPLIERS)
+def test_who_computed_in_a_reduced_precision(make_pair, batch, precision, multiplier, monkeypatch):
+    """Attention is told of by the dtype that the products leave for it."""
+    multiply_by(multiplier, monkeypatch)
+    pair = make_pair()
+    bertfast.accelerate(pair.fast, precision=precision)
+    ops = _ops(pair.fast, batch)
+    dtype = torch.bfloat16 if missing("bfloat16") is None else torch.float32
+    assert ops["attention"] == ("bertfast" if cpu_kernels.has_attention(dtype) else "PyTorch")
+    assert ops["linear"] == f"{'bertfast' if multiplier == 'native' else 'onednn'} {precision}"
+    theirs = {"bfloat16": "oneDNN", "int8": "PyTorch"}[precision]
+    assert ops["activation"] == ("bertfast" if multiplier == "native" else theirs)
+    assert ops["norm"] == ("bertfast" if multiplier == "native" else "PyTorch")
+    assert ops["embedding"] == "PyTorch"
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16, torch.float64], ids=str)
+def test_what_is_told_of_attention_is_what_runs(make_pair, batch, dtype, monkeypatch):
+    asked, native = [], cpu_kernels.varlen_attention
+    monkeypatch.setattr(cpu_kernels, "varlen_attention", lambda *given: asked.append(1) or native(*given))
+    pair = make_pair(dtype=dtype)
+    assert _ops(pair.fast, batch)["attention"] == ("bertfast" if asked else "PyTorch")
+
+
+def test_without_the_kernels_pytorch_computes_all(make_pair, batch, monkeypatch):
+    monkeypatch.setattr(cpu_extension, "available", lambda: False)
+    cpu_kernels.has_attention.cache_clear()
+    ops = _ops(make_pair().fast, batch)
+    cpu_kernels.has_attention.cache_clear()
+    assert "bertfast" not in " ".join(who for step, who in ops.items() if step != "linear")
 
 
 def test_a_device_with_kernels_and_graphs(make_pair, batch, monkeypatch):

@@ -11,8 +11,8 @@ import torch
 import transformers
 from precisions import REDUCED
 
-from bertfast import cpu_extension, extension
-from bertfast.backends import resolve_precision
+from bertfast import cpu_extension, cpu_kernels, extension
+from bertfast.backends import CpuBackend, resolve_precision
 from bertfast.environment import compiled, cpu, describe, gpus, packages, paths
 from bertfast.errors import SettingError
 from bertfast.precision import missing
@@ -65,6 +65,12 @@ def test_precisions_are_what_accelerate_would_give(asked):
     expected = resolve_precision(asked, torch.ones(1))
     assert found.runs == (expected.reduced or "float32")
     assert found.why_not == expected.lacks
+    assert found.linear == CpuBackend().linear(torch.float32, expected.reduced).name
+
+
+def test_paths_tell_who_computes_attention():
+    for path, dtype in zip(paths.paths(["cpu"]), (torch.float32, torch.bfloat16, torch.float16), strict=True):
+        assert path.attention == ("bertfast" if cpu_kernels.has_attention(dtype) else "PyTorch")
 
 
 def test_a_cpu_without_the_instructions_says_what_it_lacks(cpu_with):
