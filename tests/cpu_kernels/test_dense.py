@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 import torch
@@ -258,3 +262,11 @@ def test_int8_sums_fit_32_bits(operands):
 )
 def test_inputs_that_are_refused(operands, x, dtype, words):
     _refused(lambda: PackedDense(torch.ones(2, 3), torch.ones(2), operands)(x, dtype), words)
+
+
+def test_no_memory_outside_of_the_tensors_is_touched(isa, operands):
+    script = Path(__file__).with_name("fenced.py")
+    path = os.pathsep.join([str(script.parents[2]), os.environ.get("PYTHONPATH", "")])
+    command = [sys.executable, str(script), isa, operands]
+    found = subprocess.run(command, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True, check=False)
+    assert found.returncode == 0, f"{found.returncode}: {found.stderr[-2000:]}"
