@@ -7,6 +7,7 @@ computed, graphs cannot be captured). INFO: what is expected (training runs stoc
 from __future__ import annotations
 
 import logging
+import os
 import threading
 from collections import Counter
 from collections.abc import Mapping
@@ -23,6 +24,16 @@ REFUSED = "refused"
 STATS: Counter[str] = Counter()
 # A signal handler may call a model in the middle of a call.
 _lock = threading.RLock()
+
+
+def _renew_lock() -> None:
+    """In a forked child, where a thread that held it is no more."""
+    global _lock
+    _lock = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_lock)
 
 
 @dataclass(frozen=True)

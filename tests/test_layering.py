@@ -54,6 +54,7 @@ _LAYERS = (
         "corpus",
         "cpu_sources",
         "errors",
+        "forking",
         "hooks",
         "norm",
         "origin",

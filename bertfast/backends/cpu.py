@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from bertfast import cpu_dense, cpu_kernels
+from bertfast.forking import keep_threads_forkable
 from bertfast.linear import Linear, padded_rows, select_cpu_linear
 from bertfast.ops import varlen_attention
 from bertfast.ops.varlen_attention import attend_runs
@@ -39,6 +40,7 @@ class CpuBackend:
 
     def __init__(self) -> None:
         _teach_malloc()
+        keep_threads_forkable()
 
     def resolve(self, asked: str | None, dtype: torch.dtype) -> Choice:
         if asked is None or is_own(asked, dtype) or (asked == "auto" and dtype != torch.float32):
