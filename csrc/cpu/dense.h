@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "cpu/gelu.h"
+#include "cpu/layer_norm_row.h"
 #include "cpu/packing.h"
 
 namespace bertfast::cpu {
@@ -18,12 +19,6 @@ struct DenseWeight {
   const float* sums;      // int8: [columns], else null
   int64_t columns;
   int64_t k;
-};
-
-struct NormWeight {
-  const float* weight;  // [columns]
-  const float* bias;    // [columns]
-  float eps;
 };
 
 struct DenseParams {

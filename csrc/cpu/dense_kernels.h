@@ -1,8 +1,7 @@
 // What dense.h promises, for one kind of operands. To be included by the file of that kind.
 #pragma once
 
-#include <cmath>
-
+#include "cpu/layer_norm_row.h"
 #include "cpu/multiply.h"
 #include "cpu/scratch.h"
 
@@ -36,27 +35,6 @@ void pack_rows(const RowsParams& params, uint8_t* tiles, RowCode* codes) {
 
 inline const uint8_t* element(const void* x, DType dtype, int64_t index) {
   return static_cast<const uint8_t*>(x) + index * (dtype == DType::kFloat32 ? 4 : 2);
-}
-
-// values becomes LayerNorm(values). Passes over a row that is in the first cache.
-inline void layer_norm_row(float* values, const NormWeight& norm, int64_t size) {
-  Vector sum = zeros();
-  for (int64_t i = 0; i < size; i += kWidth) sum = add(sum, load(values + i, first(size - i)));
-  const Vector mean = broadcast(horizontal_sum(sum) / static_cast<float>(size));
-  Vector squares = zeros();
-  for (int64_t i = 0; i < size; i += kWidth) {
-    const Mask mask = first(size - i);
-    const Vector difference = subtract(load(values + i, mask), mean, mask);
-    squares = multiply_add(difference, difference, squares);
-  }
-  const float variance = horizontal_sum(squares) / static_cast<float>(size);
-  const Vector scale = broadcast(1.0f / std::sqrt(variance + norm.eps));
-  for (int64_t i = 0; i < size; i += kWidth) {
-    const Mask mask = first(size - i);
-    const Vector value = multiply(subtract(load(values + i, mask), mean, mask), scale);
-    store(values + i, multiply_add(value, load(norm.weight + i, mask), load(norm.bias + i, mask)),
-          mask);
-  }
 }
 
 inline void layer_norm_rows(float* values, const NormWeight& norm, int64_t rows, int64_t size) {

@@ -2,39 +2,18 @@
 
 #include <algorithm>
 #include <atomic>
-#include <cstdlib>
 #include <cstring>
-#include <memory>
-#include <new>
 #include <stdexcept>
 #include <string>
 #include <vector>
 
 #include "cpu/features.h"
 #include "cpu/parallel.h"
+#include "cpu/scratch.h"
 #include "cpu/varlen_attention_task.h"
 
 namespace bertfast::cpu {
 namespace {
-
-struct Free {
-  void operator()(void* memory) const { std::free(memory); }
-};
-
-// Of this thread, for as long as it lives; it grows to the most that was asked for.
-void* thread_scratch(int64_t bytes) {
-  thread_local std::unique_ptr<void, Free> memory;
-  thread_local int64_t held_bytes = 0;
-  if (bytes > held_bytes) {
-    memory.reset();
-    held_bytes = 0;
-    // A page: two threads' memory shares none.
-    memory.reset(std::aligned_alloc(4096, (bytes + 4095) / 4096 * 4096));
-    if (memory == nullptr) throw std::bad_alloc();
-    held_bytes = bytes;
-  }
-  return memory.get();
-}
 
 void check_sequence(const VarlenAttentionParams& params, int64_t b) {
   const int64_t begin = params.cu_seqlens[b], end = params.cu_seqlens[b + 1];
@@ -102,7 +81,7 @@ void run(const VarlenAttentionParams& params, const AttentionKernel& kernel) {
   const int64_t portion = workers == 1 ? count : std::max<int64_t>(1, count / (workers * 8));
   std::atomic<int64_t> next{0};
   parallel_for(0, workers, 1, [&](int64_t, int64_t) {
-    void* scratch = thread_scratch(bytes);
+    void* scratch = thread_block(bytes);
     for (int64_t i = next.fetch_add(portion); i < count; i = next.fetch_add(portion)) {
       kernel.attend(params, tasks.data() + i, std::min(portion, count - i), scratch);
     }

@@ -1,5 +1,6 @@
 // bfloat16 by AMX's products of tiles of 16 rows of 32 elements.
 
+#include "cpu/tile_config.h"
 #include "cpu/varlen_attention_blocks.h"
 
 namespace bertfast::cpu {
@@ -28,38 +29,38 @@ struct TileBlock {
       _tile_zero(3);
       return;
     }
-    _tile_loadd(0, c, kRowBytes);
-    _tile_loadd(1, c + 256, kRowBytes);
+    _tile_loadd(0, c, kTileRowBytes);
+    _tile_loadd(1, c + 256, kTileRowBytes);
     if constexpr (kRows * kTiles == 2) return;
-    _tile_loadd(2, second(p, c), kRowBytes);
-    _tile_loadd(3, second(p, c) + 256, kRowBytes);
+    _tile_loadd(2, second(p, c), kTileRowBytes);
+    _tile_loadd(3, second(p, c) + 256, kTileRowBytes);
   }
 
   static void end(const Product<uint16_t>& p, float* c) {
-    _tile_stored(0, c, kRowBytes);
-    _tile_stored(1, c + 256, kRowBytes);
+    _tile_stored(0, c, kTileRowBytes);
+    _tile_stored(1, c + 256, kTileRowBytes);
     if constexpr (kRows * kTiles == 2) return;
-    _tile_stored(2, second(p, c), kRowBytes);
-    _tile_stored(3, second(p, c) + 256, kRowBytes);
+    _tile_stored(2, second(p, c), kTileRowBytes);
+    _tile_stored(3, second(p, c) + 256, kTileRowBytes);
   }
 
   static void multiply(const Product<uint16_t>& p, int tile) {
     const uint16_t *a = p.a, *b = p.b + tile * p.b_tile;
     begin(p, p.c + tile * 256);
     for (int i = 0; i < p.depth; ++i, a += p.a_step, b += p.b_step) {
-      _tile_loadd(4, a, kRowBytes);
-      _tile_loadd(6, b, kRowBytes);
+      _tile_loadd(4, a, kTileRowBytes);
+      _tile_loadd(6, b, kTileRowBytes);
       _tile_dpbf16ps(0, 4, 6);
-      _tile_loadd(7, b + p.b_tile, kRowBytes);
+      _tile_loadd(7, b + p.b_tile, kTileRowBytes);
       _tile_dpbf16ps(1, 4, 7);
       if constexpr (kRows == 2) {
-        _tile_loadd(5, a + p.a_rows, kRowBytes);
+        _tile_loadd(5, a + p.a_rows, kTileRowBytes);
         _tile_dpbf16ps(2, 5, 6);
         _tile_dpbf16ps(3, 5, 7);
       } else if constexpr (kTiles == 4) {
-        _tile_loadd(5, b + 2 * p.b_tile, kRowBytes);
+        _tile_loadd(5, b + 2 * p.b_tile, kTileRowBytes);
         _tile_dpbf16ps(2, 4, 5);
-        _tile_loadd(6, b + 3 * p.b_tile, kRowBytes);
+        _tile_loadd(6, b + 3 * p.b_tile, kTileRowBytes);
         _tile_dpbf16ps(3, 4, 6);
       }
     }
@@ -86,7 +87,7 @@ struct Amx {
       for (int column = 0; column < round_up(head_size, kColumnStep);
            column += 32, packed += kTile) {
         transpose_tile_part(at_byte(src + column, key * stride_bytes), stride_bytes, num_keys - key,
-                            2 * int64_t{head_size - column}, packed, kRowBytes);
+                            2 * int64_t{head_size - column}, packed, kTileRowBytes);
       }
     }
   }
@@ -159,16 +160,9 @@ struct Amx {
   }
 };
 
-struct alignas(64) TileConfig {
-  uint8_t palette = 1, start_row = 0, reserved[14] = {};
-  uint16_t row_bytes[16] = {64, 64, 64, 64, 64, 64, 64, 64};
-  uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
-};
-
 void attend(const VarlenAttentionParams& params, const AttentionTask* tasks, int64_t num_tasks,
             void* scratch) {
-  const TileConfig config;
-  _tile_loadconfig(&config);
+  configure_tiles();
   BlockedAttention<Amx> attention(params, scratch);
   for (int64_t i = 0; i < num_tasks; ++i) attention.attend(tasks[i]);
   _tile_release();

@@ -130,7 +130,7 @@ class BlockedAttention {
   }
 
   void pack_queries(const Block& block, const Group& group) const {
-    constexpr int kRowElements = kRowBytes / sizeof(Element);
+    constexpr int kRowElements = kTileRowBytes / sizeof(Element);
     Element* packed = block.at.queries;
     for (int row = 0; row < group.rows; row += kTileRows) {
       const Element* src =

@@ -8,12 +8,10 @@
 
 #include <cstdint>
 
+#include "cpu/tiles.h"
+
 namespace bertfast::cpu {
 namespace {
-
-constexpr int kTileRows = 16;
-constexpr int kTileBytes = 1024;
-constexpr int kRowBytes = 64;
 
 constexpr int round_up(int value, int multiple) {
   return (value + multiple - 1) / multiple * multiple;
@@ -24,7 +22,7 @@ inline const char* at_byte(const void* base, int64_t bytes) {
 }
 
 inline __mmask64 first_bytes(int64_t count) {
-  if (count >= kRowBytes) return ~__mmask64{0};
+  if (count >= kTileRowBytes) return ~__mmask64{0};
   return count <= 0 ? __mmask64{0} : (__mmask64{1} << count) - 1;
 }
 
@@ -35,7 +33,7 @@ inline void copy_tile(const void* src, int64_t stride_bytes, int rows, int64_t b
   for (int r = 0; r < kTileRows; ++r) {
     const __m512i row = r < rows ? _mm512_maskz_loadu_epi8(mask, at_byte(src, r * stride_bytes))
                                  : _mm512_setzero_si512();
-    _mm512_store_si512(static_cast<char*>(tile) + r * kRowBytes, row);
+    _mm512_store_si512(static_cast<char*>(tile) + r * kTileRowBytes, row);
   }
 }
 
@@ -72,7 +70,7 @@ inline void transpose_tile(const void* tile, int64_t stride_bytes, void* dst,
 // The same of a tile of which only the upper left is there; 0 stands for the rest.
 inline void transpose_tile_part(const void* src, int64_t stride_bytes, int rows, int64_t bytes,
                                 void* dst, int64_t dst_stride_bytes) {
-  if (rows >= kTileRows && bytes >= kRowBytes) {
+  if (rows >= kTileRows && bytes >= kTileRowBytes) {
     transpose_tile(src, stride_bytes, dst, dst_stride_bytes);
     return;
   }
@@ -84,7 +82,7 @@ inline void transpose_tile_part(const void* src, int64_t stride_bytes, int rows,
   }
   alignas(64) char whole[kTileBytes];
   copy_tile(src, stride_bytes, rows, bytes, whole);
-  transpose_tile(whole, kRowBytes, dst, dst_stride_bytes);
+  transpose_tile(whole, kTileRowBytes, dst, dst_stride_bytes);
 }
 
 // Every row of a tile of floats reduced by `op`: 16 results.
