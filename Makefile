@@ -9,6 +9,8 @@ PIP_INSTALL_ARGS ?=
 # Passed to pytest (make test, make quick), and to the benchmarks (make bench, to pytest in make bench-kernels).
 PYTEST_ARGS ?=
 BENCH_ARGS ?=
+# How many times as many examples make fuzz tries as make test.
+FUZZ ?= 20
 # Where make bench-kernels writes its results.
 KERNELS_JSON ?= build/kernels.json
 # Passed to make compare: --peers, --rows, --precisions, --threads, --json.
@@ -40,7 +42,7 @@ export TOKENIZERS_PARALLELISM := false
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-tf4 compatibility cuda-check quick lint format bench bench-kernels compare gpu build venv clean distclean
+.PHONY: help demo test test-tf4 compatibility cuda-check quick fuzz lint format bench bench-kernels compare gpu build venv clean distclean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
@@ -90,6 +92,10 @@ cuda-check: ## Another torch, a CUDA build: build and load the CUDA extension, r
 
 quick: $(VENV)/.ready ## The tests that are not marked slow, newest transformers only
 	@$(VENV)/bin/python -m pytest -m "not slow" $(PYTEST_ARGS)
+
+# By hypothesis, which knows the shape of what it makes up.
+fuzz: $(VENV)/.ready ## The fuzzers of tests/untrusted with FUZZ times (20) as many examples, others each time
+	@BERTFAST_FUZZ='$(FUZZ)' $(VENV)/bin/python -m pytest tests/untrusted $(PYTEST_ARGS)
 
 lint: $(VENV)/.ready ## ruff, mypy and clang-format; changes nothing
 	@failed=0; \

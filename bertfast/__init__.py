@@ -15,6 +15,7 @@ from bertfast.versions import UnsupportedVersionWarning, check_versions
 if TYPE_CHECKING:
     from bertfast.errors import (
         BertfastError,
+        ConfigError,
         ExtensionError,
         FallbackError,
         InputRangeError,
@@ -59,6 +60,7 @@ _HOMES = {
     "STATS": "reporting",
     "stats": "reporting",
     "BertfastError": "errors",
+    "ConfigError": "errors",
     "ExtensionError": "errors",
     "FallbackError": "errors",
     "InputRangeError": "errors",
@@ -93,6 +95,7 @@ __all__ = [
     "BertLMHeadModel",
     "BertModel",
     "BertfastError",
+    "ConfigError",
     "ExtensionError",
     "FallbackError",
     "InputRangeError",

@@ -28,6 +28,13 @@ class UnsupportedModelError(BertfastError, ValueError):
     """A model holds no encoder that bertfast can accelerate."""
 
 
+class ConfigError(BertfastError, ValueError, RuntimeError, ZeroDivisionError, KeyError):
+    """A config has a value that no model can have; nothing was made of it."""
+
+    # A KeyError's would put the message in quotes.
+    __str__ = Exception.__str__
+
+
 class PrecisionError(BertfastError, ValueError):
     """A precision was asked for that cannot be made from the model's weights, where they are."""
 

@@ -72,6 +72,10 @@ class MeanPooling(nn.Module):
         return (hidden * weight).sum(1) / weight.sum(1)
 
 
+#: All that a saved head consists of, beside numbers.
+HEAD_CLASSES: list[Any] = [OfPooled, LogitsAndPooled, MeanPooling, nn.Linear]
+
+
 class Classifier(nn.Module):
     """BertForSequenceClassification."""
 

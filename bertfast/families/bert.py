@@ -151,6 +151,7 @@ def constants(model: Any) -> Iterator[tuple[Any, str]]:
         yield model.embeddings, "position_embedding_type"
     for layer in model.encoder.layer:
         yield layer, "is_decoder"
+        yield layer, "chunk_size_feed_forward"
         attention, activation = layer.attention.self, layer.intermediate.intermediate_act_fn
         if "act" in activation.__dict__:
             yield activation, "act"
@@ -186,9 +187,35 @@ def describe(model: Any) -> EncoderSpec:
         activation=ACTIVATIONS[type(activation)],
         eps=embeddings.LayerNorm.eps,
     )
+    _check_sizes(spec)
     _check_uniform(model, spec, type(activation))
+    _check_refusals(model)
     _check_buffers(embeddings, spec)
     return spec
+
+
+def _check_sizes(spec: EncoderSpec) -> None:
+    """Sizes that stock fails on, in words of its own, or broadcasts: a position table of one row serves any length."""
+    least = {"num_heads": 1, "vocab_size": 1, "num_token_types": 1, "max_positions": 2}
+    for name, smallest in least.items():
+        if getattr(spec, name) < smallest:
+            raise Refused(f"{name}={getattr(spec, name)}")
+    if type(spec.eps) not in (float, int):
+        raise Refused(f"eps={spec.eps!r}")
+
+
+def _check_refusals(model: Any) -> None:
+    """Nothing is set that changes no result, but that stock raises for."""
+    pad_token_id = model.config.pad_token_id
+    if pad_token_id is not None and type(pad_token_id) is not int:
+        raise Refused(f"pad_token_id={pad_token_id!r}")
+    for layer in model.encoder.layer:
+        # A length that is no multiple of it is refused; every length is one of 1.
+        if type(layer.chunk_size_feed_forward) is not int or layer.chunk_size_feed_forward > 1:
+            raise Refused(f"chunk_size_feed_forward={layer.chunk_size_feed_forward!r}")
+    for name, module in model.named_modules():
+        if type(module) is nn.Dropout and not 0 <= module.p <= 1:
+            raise Refused(f"{name}.p={module.p!r}")
 
 
 def replaced_code() -> str | None:

@@ -19,6 +19,7 @@ from transformers.models.bert import modeling_bert as hf
 
 from bertfast import compat, engines
 from bertfast.errors import UnsupportedModelError
+from bertfast.families.bert_config import check_values
 from bertfast.hooks import is_watched
 from bertfast.models.forwards import ClassForward
 from bertfast.models.loading import load
@@ -151,8 +152,22 @@ POOLED_HEAD_CLASSES = tuple(head.kind for head in POOLED_HEADS)
 _NEXT_SENTENCE, _SEQUENCE, _CHOICE = POOLED_HEADS
 
 
-class _Loads:
-    """``from_pretrained`` as transformers' own, which takes the options of `bertfast.accelerate` too."""
+class _Made:
+    """Made and loaded as transformers' own; ``from_pretrained`` takes the options of `bertfast.accelerate` too."""
+
+    def __init__(self, config: Any, *args: Any, **kwargs: Any) -> None:
+        check_values(config)
+        super().__init__(config, *args, **kwargs)  # type: ignore[call-arg]
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if cls.__module__ == __name__:
+            # Tools read a constructor's signature; it is still transformers' own.
+            stock = next((base for base in cls.__mro__ if base.__module__ == hf.__name__), None)
+            if stock is not None:
+                cls.__signature__ = inspect.signature(stock)  # type: ignore[attr-defined]
+        elif "__init__" in cls.__dict__:
+            cls.__signature__ = inspect.signature(cls.__init__)  # type: ignore[attr-defined]
 
     @classmethod
     def from_pretrained(cls, *args: Any, **kwargs: Any) -> Any:
@@ -173,7 +188,7 @@ def _set_options(model: nn.Module, given: Mapping[str, Any]) -> None:
     engines.attach_all(model, encoders, options)
 
 
-class BertModel(_Loads, hf.BertModel):
+class BertModel(_Made, hf.BertModel):
     """transformers' ``BertModel`` on packed tokens."""
 
     forward = _accelerated_forward
@@ -187,21 +202,12 @@ class BertModel(_Loads, hf.BertModel):
         return super()._apply(fn, recurse)  # type: ignore[no-any-return]
 
 
-class _WithBert(_Loads):
+class _WithBert(_Made):
     """A head whose ``bert`` is made by transformers and then accelerated."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.bert.__class__ = BertModel  # type: ignore[attr-defined]
-
-    def __init_subclass__(cls, **kwargs: Any) -> None:
-        super().__init_subclass__(**kwargs)
-        if cls.__module__ == __name__:
-            # Tools read a constructor's signature; it is still transformers' own.
-            stock = next(base for base in cls.__mro__ if base.__module__ == hf.__name__)
-            cls.__signature__ = inspect.signature(stock)  # type: ignore[attr-defined]
-        elif "__init__" in cls.__dict__:
-            cls.__signature__ = inspect.signature(cls.__init__)  # type: ignore[attr-defined]
 
 
 class BertForPreTraining(_WithBert, hf.BertForPreTraining):

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bertfast.bench.models import build
+from bertfast.bench.models import HEAD_CLASSES, build
 from bertfast.bench.setup import Forward, Setup
 
 
@@ -71,7 +71,9 @@ def load(setup: Setup, variant: str) -> Forward:
         intra_threads=setup.threads,
         compute_type=setup.precision,
     )
-    head = torch.load(folder / "head.pt", weights_only=False)
+    # The folder may be a cache that others write to.
+    with torch.serialization.safe_globals(HEAD_CLASSES):
+        head = torch.load(folder / "head.pt", weights_only=True)
 
     def forward(ids: Tensor, mask: Tensor) -> Tensor:
         texts = [row[:count].tolist() for row, count in zip(ids, mask.sum(1).tolist(), strict=True)]
