@@ -84,6 +84,8 @@ def attach_all(root: nn.Module, encoders: Sequence[nn.Module], asked: Options | 
         given_up = [] if options.keep_original else _prepare_to_release(root, engines)
         for encoder in given_up:
             before = held(encoder)
+            # First: an interrupt may leave no model without the engine that has the copies.
+            put(encoder, engines[encoder])
             engines[encoder].preparation.release(encoder, None if before is None else before.preparation)
         for encoder, engine in engines.items():
             put(encoder, engine)

@@ -23,11 +23,13 @@ class Decided(BaseException):
 @contextmanager
 def probing() -> Iterator[None]:
     """Calls inside are only asked about: they raise Decided."""
-    token = _ASKING.set(True)
+    # No token of a change that an interrupt may come between: a question that never ends would answer every call.
+    before = _ASKING.get()
     try:
+        _ASKING.set(True)
         yield
     finally:
-        _ASKING.reset(token)
+        _ASKING.set(before)
 
 
 def is_probing() -> bool:

@@ -8,12 +8,13 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 from bertfast.errors import ReleasedWeightsError, UnsupportedModelError
 from bertfast.families import bert as family
 from bertfast.guard import inspect_model
 from bertfast.prepared import Prepared
-from bertfast.released_parameter import ReleasedParameter, holds_released, is_marked, mark
+from bertfast.released_parameter import ReleasedParameter, holds_released, is_marked, mark, unmark
 from bertfast.weights import copied_roles
 
 
@@ -83,18 +84,35 @@ def release(model: nn.Module, prepared: Prepared) -> Prepared:
     """
     with torch.inference_mode(False), torch.no_grad():
         stand_ins = {parameter: ReleasedParameter.of(parameter) for parameter in _copied(prepared)}
-        for parameter in prepared.snapshot.parameters.values():
+    slots = [
+        (module._parameters, name, found)
+        for module in model.modules()
+        for name, found in module._parameters.items()
+        if found is not None and found in stand_ins
+    ]
+    trained = [parameter for parameter in prepared.snapshot.parameters.values() if parameter.requires_grad]
+    hooks: list[RemovableHandle] = []
+    try:
+        for parameter in trained:
             parameter.requires_grad_(False)
-    mark(model)
-    for module in model.modules():
-        for name, found in module._parameters.items():
-            if found is not None and found in stand_ins:
-                module._parameters[name] = stand_ins[found]
-    for module in filter(holds_released, model.modules()):
-        module.register_state_dict_pre_hook(_refuse_state_dict)
-        module.register_load_state_dict_pre_hook(_refuse_loading)
-    _, snapshot = inspect_model(model)
-    return replace(prepared, snapshot=snapshot, copied=None)
+        mark(model)
+        for owner, name, found in slots:
+            owner[name] = stand_ins[found]
+        for module in filter(holds_released, model.modules()):
+            hooks.append(module.register_state_dict_pre_hook(_refuse_state_dict))
+            hooks.append(module.register_load_state_dict_pre_hook(_refuse_loading))
+        _, snapshot = inspect_model(model)
+        return replace(prepared, snapshot=snapshot, copied=None)
+    except BaseException:
+        # Interrupted: nothing would know where the copies are of what is gone.
+        for owner, name, found in slots:
+            owner[name] = found
+        for hook in hooks:
+            hook.remove()
+        unmark(model)
+        for parameter in trained:
+            parameter.requires_grad_(True)
+        raise
 
 
 def renewed(model: nn.Module, last: Prepared | None) -> Prepared:

@@ -86,6 +86,11 @@ def mark(model: nn.Module) -> None:
     model.__dict__[_MARK] = True
 
 
+def unmark(model: nn.Module) -> None:
+    """Undo `mark`."""
+    model.__dict__.pop(_MARK, None)
+
+
 def is_marked(model: nn.Module) -> bool:
     """Whether it is ``model`` that was asked to give up weights; others may share them."""
     return _MARK in model.__dict__

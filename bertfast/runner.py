@@ -46,8 +46,8 @@ class LayerRunner:
             if self._busy:
                 # A signal handler that calls the model in the middle of a call of the same thread.
                 return run_layers(self._weights, x, sequences, first_token_only)
-            self._busy = True
             try:
+                self._busy = True
                 inputs = self._allocated().of(bucket)
                 inputs.fill(x, sequences)
                 launches = inputs.launches(self._weights, bucket, first_token_only)

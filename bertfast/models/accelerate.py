@@ -112,12 +112,22 @@ def accelerated(model: T, **options: Any) -> Iterator[T]:
             for encoder in _encoders(model):
                 engines.check_options([encoder], engines.changed_options(encoder, options))
             for part, fast in _accelerable(model):
-                parts.append(Part.enter(part, fast, block, options))
+                # Noted first: what an interrupt leaves half entered is left.
+                parts.append(Part.of(part))
+                parts[-1].enter(fast, block, options)
         yield model
     finally:
-        with CHANGING:
-            for entered in parts:
-                entered.leave(block)
+        try:
+            _leave(parts, block)
+        except BaseException:  # an interrupt, which may not leave some of it fast
+            _leave(parts, block)
+            raise
+
+
+def _leave(parts: list[Part], block: object) -> None:
+    with CHANGING:
+        for entered in parts:
+            entered.leave(block)
 
 
 def _encoders(model: Any) -> list[nn.Module]:

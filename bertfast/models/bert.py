@@ -98,24 +98,27 @@ def _accelerated_forward(self: nn.Module, *args: Any, **kwargs: Any) -> Any:
         return _forward(self, stock, args, kwargs)
     # Somebody's function over `installed_forward`, which may be reached through it, or not.
     reached: list[nn.Module] = []
-    token = _reached.set(reached)
+    before = _reached.get()
     try:
+        _reached.set(reached)
         output = stock(self, *args, **kwargs)
         if not any(encoder is self for encoder in reached):
             engines.of(self).fall_back(self, BERT.replacement(stock) or "replaced")
         return output
     finally:
-        _reached.reset(token)
+        _reached.set(before)
 
 
 @contextmanager
 def reading(encoder: nn.Module, reads: Reads) -> Iterator[None]:
     """Tells ``encoder`` what the calls inside read of its outputs."""
-    token = _reading.set((encoder, reads))
+    # Not by a token: an interrupt after the change and before the block would leave it in force.
+    before = _reading.get()
     try:
+        _reading.set((encoder, reads))
         yield
     finally:
-        _reading.reset(token)
+        _reading.set(before)
 
 
 def reads_pooled_only(stock: Callable[..., Any]) -> Callable[..., Any]:

@@ -56,17 +56,24 @@ def installed() -> Iterator[None]:
     except BaseException as error:
         _end_after(error, block)
         raise
-    _end(block)
+    try:
+        _end(block)
+    except UninstallError:
+        raise
+    except BaseException:  # an interrupt before it began
+        _end(block)
+        raise
 
 
 def _install_for(who: object) -> None:
     with CHANGING:
+        # First: an interrupt in the middle leaves what the end of the block, or `uninstall`, undoes.
+        _wanted_by.add(who)
         for head in POOLED_HEADS:
             # What others made of a head may look at more than the pooled output.
             if head.is_own(head.current()):
                 head.install(reads_pooled_only(head.own))
         BERT.install(installed_forward)
-        _wanted_by.add(who)
 
 
 def _end(block: object) -> None:
@@ -74,9 +81,20 @@ def _end(block: object) -> None:
         if block not in _wanted_by:
             # Somebody has called `uninstall`.
             return
-        _wanted_by.remove(block)
-        if not _wanted_by:
-            _take_out()
+        try:
+            _take_out_without(block)
+        except UninstallError:
+            raise
+        except BaseException:  # an interrupt: nobody asks for this block again
+            _take_out_without(block)
+            raise
+
+
+def _take_out_without(block: object) -> None:
+    """Forget a block, and take bertfast out if it was the last."""
+    _wanted_by.discard(block)
+    if not _wanted_by:
+        _take_out()
 
 
 def _end_after(error: BaseException, block: object) -> None:

@@ -92,11 +92,12 @@ class Results(pt_utils.PipelineIterator):
     iterator: Any
 
     def __next__(self) -> Any:
-        token = _asked.set(self)
+        before = _asked.get()
         try:
+            _asked.set(self)
             return super().__next__()
         finally:
-            _asked.reset(token)
+            _asked.set(before)
 
     def reads_only(self, run: RunModel, pipe: Any) -> bool:
         """Whether the outputs of ``run`` go to the pipeline's ``postprocess`` and to nobody else."""

@@ -30,30 +30,43 @@ class Part:
         self._engine: Engine | None = None
 
     @staticmethod
-    def enter(thing: Any, fast: type, block: object, given: Mapping[str, Any]) -> Part:
-        """Make ``thing`` a ``fast`` for as long as ``block`` lasts, with the options given, else those in force."""
+    def of(thing: Any) -> Part:
+        """The part that open blocks share; a new one if there is none."""
         with CHANGING:
-            part = _parts.setdefault(id(thing), Part(thing))
-            if not part._blocks:
-                part._kind, part._fast, part._engine = type(thing), fast, _held(thing)
+            return _parts.setdefault(id(thing), Part(thing))
+
+    def enter(self, fast: type, block: object, given: Mapping[str, Any]) -> None:
+        """Make the thing a ``fast`` for as long as ``block`` lasts, with the options given, else those in force."""
+        with CHANGING:
+            thing = self._thing
+            if not self._blocks:
+                self._kind, self._fast, self._engine = type(thing), fast, _held(thing)
             engine = _engine_for(thing, given)
-            part._blocks[block] = engine
+            self._blocks[block] = engine
             thing.__class__ = fast
             if engine is not None:
                 engines.put(thing, engine)
-            return part
 
     def leave(self, block: object) -> None:
         """End one block: its options go, and with the last one all of it. Nothing, if an explicit call ended it."""
         with CHANGING:
             if block not in self._blocks:
                 return
-            del self._blocks[block]
-            latest = next(reversed(self._blocks.values()), None)
-            if latest is not None:
-                engines.put(self._thing, latest)
-            if not self._blocks:
-                self._put_back()
+            try:
+                del self._blocks[block]
+                self._settle()
+            except BaseException:  # an interrupt: nobody asks for this block again
+                self._blocks.pop(block, None)
+                self._settle()
+                raise
+
+    def _settle(self) -> None:
+        """Make the thing what the blocks that are left ask for."""
+        latest = next(reversed(self._blocks.values()), None)
+        if latest is not None:
+            engines.put(self._thing, latest)
+        if not self._blocks:
+            self._put_back()
 
     def _put_back(self) -> None:
         if type(self._thing) is self._fast:
