@@ -59,7 +59,7 @@ def _damaged_headers(draw: st.DrawFn, content: bytes) -> bytes:
         kind = draw(st.sampled_from(["dtype", "shape", "transposed", "offsets", "dropped", "renamed", "junk", "size"]))
         if kind == "size":
             size = draw(st.sampled_from([0, 1, 100, len(content), 2**40, 2**64 - 1]))
-        elif kind == "dropped" or entry is None:
+        elif kind == "dropped" or not isinstance(entry, dict) or "shape" not in entry:
             header.pop(name, None)
         elif kind == "dtype":
             header[name] = {**entry, "dtype": draw(_DTYPES)}
