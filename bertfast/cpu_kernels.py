@@ -5,13 +5,15 @@ For callers that have asked `bertfast.cpu_extension.available`, outside of traci
 
 from __future__ import annotations
 
-import math
 from functools import cache
 
 import torch
 from torch import Tensor
 
 from bertfast import cpu_extension
+
+# That float32 holds, denormals included.
+_SMALLEST_FLOAT, _LARGEST_FLOAT = 2.0**-149, torch.finfo(torch.float32).max
 
 #: Who computes, for people.
 NAME = "bertfast"
@@ -123,7 +125,7 @@ def varlen_attention(qkv: Tensor, cu_seqlens: Tensor, key_lengths: Tensor | None
     check_tensor("cu_seqlens", cu_seqlens, (max(num_sequences, 0) + 1,), torch.int32)
     if key_lengths is not None:
         check_tensor("key_lengths", key_lengths, (num_sequences,), torch.int32)
-    if not 0 < scale < math.inf:
+    if not _SMALLEST_FLOAT <= scale <= _LARGEST_FLOAT:
         raise ValueError(f"scale: expected a finite number above 0, got {scale:g}")
     out = qkv.new_empty((num_tokens, num_heads, head_size))
     cpu_extension.module().varlen_attention(

@@ -1,5 +1,5 @@
 // Dense layers of packed weights (tiles.h), fused with what an encoder does around them. Sums are
-// float32 or int32; everything between two products is float32.
+// float32 or int32, all else is computed in float32; activated values wait in bfloat16.
 #pragma once
 
 #include <cstdint>

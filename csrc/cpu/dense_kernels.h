@@ -13,7 +13,7 @@ namespace {
 template <Operand kOperand>
 constexpr int64_t kTailRows = kOperand == Operand::kBFloat16 ? 128 : 256;
 
-// Fewer rows to a thread, and all threads share each product instead.
+// Fewer rows for each thread, and all threads share each product instead.
 constexpr int64_t kRowsOfThread = 64;
 
 // Rows of a loop that is little work for each.
@@ -152,11 +152,13 @@ class Tail {
   BFloat16* activated_ = nullptr;
 };
 
-// Blocks of rows; each thread has some, or all have a part of each product.
+// Calls run(begin, end, rows of a block). Each thread has as many rows as another where there are
+// enough for all; otherwise one call has all rows, and the threads share the loops inside.
 template <typename Run>
 void for_blocks_of_rows(int64_t rows, int64_t block_rows, const Run& run) {
-  const int64_t grain = std::max<int64_t>(kRowsOfThread, 1) / kBlockRows;
-  parallel_for(0, ceil_div(rows, kBlockRows), grain, [&](int64_t begin, int64_t end) {
+  const int64_t threads = num_threads(), blocks = ceil_div(rows, kBlockRows);
+  const int64_t grain = rows < threads * kRowsOfThread ? blocks : ceil_div(blocks, threads);
+  parallel_for(0, blocks, grain, [&](int64_t begin, int64_t end) {
     begin *= kBlockRows;
     end = std::min(end * kBlockRows, rows);
     run(begin, end, std::min(block_rows, end - begin));
