@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from bertfast.linear import filled_up
-from bertfast.ops import embedding_layer_norm, first_token_attention, gather_first
+from bertfast.ops import embedding_layer_norm, gather_first
 from bertfast.packing import Sequences
 from bertfast.weights import EncoderWeights, LayerWeights
 
@@ -72,6 +72,7 @@ def embed(weights: EncoderWeights, tokens: PackedTokens) -> tuple[Tensor, Tensor
 def run_all_layers(weights: EncoderWeights, x: Tensor, sequences: Sequences) -> list[Tensor]:
     """All hidden states. x: [T, H], the embeddings -> themselves and the result of each layer, L + 1 tensors [T, H]."""
     rows, states = x.shape[0], [_filled_up(weights, x)]
+    sequences = _as_computed(weights, sequences)
     scratch = Scratch(weights, states[0])
     for layer in weights.layers:
         states.append(run_layer(weights, layer, states[-1], sequences, scratch))
@@ -81,6 +82,7 @@ def run_all_layers(weights: EncoderWeights, x: Tensor, sequences: Sequences) -> 
 def run_layers(weights: EncoderWeights, x: Tensor, sequences: Sequences, first_token_only: bool) -> Tensor:
     """The last hidden state. x: [T, H], the embeddings -> [T, H], or of each sequence's first token [B, H]."""
     rows, x = x.shape[0], _filled_up(weights, x)
+    sequences = _as_computed(weights, sequences)
     scratch = Scratch(weights, x)
     *layers, last = weights.layers
     for layer in layers:
@@ -88,6 +90,10 @@ def run_layers(weights: EncoderWeights, x: Tensor, sequences: Sequences, first_t
     if first_token_only:
         return run_layer_on_first(weights, last, x, sequences, scratch)
     return _first_rows(run_layer(weights, last, x, sequences, scratch), rows)
+
+
+def _as_computed(weights: EncoderWeights, sequences: Sequences) -> Sequences:
+    return sequences.taken_apart() if weights.invariant else sequences
 
 
 def _filled_up(weights: EncoderWeights, x: Tensor) -> Tensor:
@@ -123,7 +129,7 @@ def run_layer_on_first(
     first = _filled_up(weights, gather_first(x, sequences.first_rows))
     query = weights.first_token.query(first)[: len(sequences)].view(-1, spec.num_heads, spec.head_size)
     key_value = weights.first_token.key_value(x).view(-1, 2, spec.num_heads, spec.head_size)
-    context = first_token_attention(query, key_value, sequences.cu_seqlens, sequences.key_lengths, spec.scale)
+    context = weights.backend.first_token_attention(query, key_value, sequences, spec.scale)
     context = _filled_up(weights, context.view(-1, spec.hidden_size))
     return _first_rows(after_attention(weights, layer, context, first, scratch), len(sequences))
 

@@ -40,7 +40,7 @@ class Engine:
         """asked: None for the defaults. preparation: of another engine of the same model, to be shared."""
         self.options = asked or Options()
         self.asked = asked
-        self.preparation = preparation or Preparation(self.options.precision)
+        self.preparation = preparation or Preparation(self.options.precision, self.options.invariant)
         self.counts: Counter[str] = Counter()
         self.last: Call | None = None
         self.owner: weakref.ref[nn.Module] | None = None
@@ -101,15 +101,16 @@ class Engine:
 
     def fall_back(self, model: nn.Module, reason: str) -> None:
         """Count a call that stock transformers will run, and say so once per reason; raises if it may not."""
-        refused = holds_released(model) or self.options.on_fallback == "raise"
+        # Stock's results depend on the batch.
+        forbids = "on_fallback is 'raise'" if self.options.on_fallback == "raise" else None
+        forbids = "invariant is True; leave that out where this is needed" if self.options.invariant else forbids
+        refused = holds_released(model) or forbids is not None
         call = Call(REFUSED if refused else STOCK, reason)
         decide(self, call)
         new = self._record(call)
         check_not_released(model, f"run stock transformers ({reason})")
-        if self.options.on_fallback == "raise":
-            raise FallbackError(
-                f"{type(model).__name__} would run stock transformers ({reason}), and on_fallback is 'raise'"
-            )
+        if forbids is not None:
+            raise FallbackError(f"{type(model).__name__} would run stock transformers ({reason}), and {forbids}")
         if new and self.options.on_fallback == "log":
             # Fine-tuning is no surprise; anything else the user will want to know.
             level = logging.INFO if reason.startswith("training") else logging.WARNING

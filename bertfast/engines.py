@@ -14,6 +14,7 @@ from bertfast.changing import CHANGING
 from bertfast.engine import Engine
 from bertfast.errors import UnsupportedModelError
 from bertfast.families import Refused
+from bertfast.families.invariant_heads import set_invariant
 from bertfast.options import Options
 from bertfast.preparing import Preparation
 from bertfast.released import check_not_released, check_not_shared
@@ -89,6 +90,7 @@ def attach_all(root: nn.Module, encoders: Sequence[nn.Module], asked: Options | 
             engines[encoder].preparation.release(encoder, None if before is None else before.preparation)
         for encoder, engine in engines.items():
             put(encoder, engine)
+        set_invariant(root, encoders, options.invariant)
 
 
 def check_options(encoders: Iterable[nn.Module], options: Options) -> None:
@@ -109,7 +111,7 @@ def changed_options(model: nn.Module, given: Mapping[str, Any]) -> Options:
 def variant(model: nn.Module, given: Mapping[str, Any]) -> Engine:
     """An engine with `changed_options`, which shares the prepared weights of the one in force if it can."""
     engine, options = of(model), changed_options(model, given)
-    same = engine.options.precision == options.precision
+    same = (engine.options.precision, engine.options.invariant) == (options.precision, options.invariant)
     return Engine(options, engine.preparation if same else None)
 
 

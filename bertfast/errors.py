@@ -39,6 +39,10 @@ class PrecisionError(BertfastError, ValueError):
     """A precision was asked for that cannot be made from the model's weights, where they are."""
 
 
+class InvarianceError(BertfastError, ValueError):
+    """``invariant=True`` was asked for where results would still depend on the batch."""
+
+
 class ReleasedWeightsError(BertfastError, RuntimeError):
     """The original weights are needed, and were given up for copies of a reduced precision."""
 

@@ -26,8 +26,8 @@ class Options:
     pad_outputs: ``"auto"`` drops padding where it cannot be seen and computes it elsewhere, ``"exact"`` never drops,
     ``"zero"`` always drops and returns zeros there. on_fallback: what to do when stock transformers must run.
     cuda_graphs: replay captured launches of small batches on a GPU. precision: one of `bertfast.precision.PRECISIONS`.
-    keep_original: whether weights that were copied in another precision stay in memory. Raises ValueError for any other
-    value.
+    keep_original: whether weights that were copied in another precision stay in memory. invariant: a text's result is
+    the same to the bit in any batch. Raises ValueError for any other value.
     """
 
     pad_outputs: str = "auto"
@@ -35,13 +35,14 @@ class Options:
     cuda_graphs: bool = True
     precision: str | None = None
     keep_original: bool = True
+    invariant: bool = False
 
     def __post_init__(self) -> None:
         for name, allowed in (("pad_outputs", PAD_OUTPUTS), ("on_fallback", ON_FALLBACK)):
             value = getattr(self, name)
             if value not in allowed:
                 raise ValueError(f"{name}={value!r}: expected one of {', '.join(allowed)}")
-        for name in ("cuda_graphs", "keep_original"):
+        for name in ("cuda_graphs", "keep_original", "invariant"):
             value = getattr(self, name)
             if not isinstance(value, bool):
                 raise ValueError(f"{name}={value!r}: expected True or False")

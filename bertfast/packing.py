@@ -12,6 +12,8 @@ from bertfast.ops import pad_input
 from bertfast.ops.packed_layout import Run, equal_length_runs
 from bertfast.ops.unpad_input import PackedCounts, UnpaddedInput, place_positions
 
+_LONGEST = 2**20
+
 
 @dataclass(frozen=True)
 class Sequences:
@@ -21,13 +23,15 @@ class Sequences:
     queries that are no keys.
 
     cu_seqlens: [B + 1] int32, first row of each sequence, and T. key_lengths: [B] int32, None if all rows are keys.
-    first_rows: [B] int64, the row of column 0 of each sequence. max_seqlen: no sequence is longer.
+    first_rows: [B] int64, the row of column 0 of each sequence. max_seqlen: no sequence is longer. apart: each is
+    computed as if it were alone, to the bit.
     """
 
     cu_seqlens: Tensor
     key_lengths: Tensor | None
     first_rows: Tensor
     max_seqlen: int
+    apart: bool = False
 
     def __len__(self) -> int:
         return self.first_rows.shape[0]
@@ -38,6 +42,10 @@ class Sequences:
         num_tokens = int(self.cu_seqlens[-1])
         return tuple(equal_length_runs(num_tokens, self.cu_seqlens, self.key_lengths, self.max_seqlen))
 
+    def taken_apart(self) -> Sequences:
+        """The same, to be computed apart: the longest of a batch, which chooses among kernels, is not told."""
+        return replace(self, max_seqlen=_LONGEST, apart=True)
+
     def lengths(self) -> Tensor:
         """Rows of each sequence: [B] int32."""
         return self.cu_seqlens.diff()
@@ -46,7 +54,7 @@ class Sequences:
         """The same on another device; nobody waits for the copies."""
         keys = None if self.key_lengths is None else self.key_lengths.to(device, non_blocking=True)
         offsets, firsts = (t.to(device, non_blocking=True) for t in (self.cu_seqlens, self.first_rows))
-        return Sequences(offsets, keys, firsts, self.max_seqlen)
+        return Sequences(offsets, keys, firsts, self.max_seqlen, self.apart)
 
 
 @dataclass(frozen=True)

@@ -37,8 +37,8 @@ class Prepared:
         return self.snapshot.holds() and (self.copied is None or self.copied.unchanged())
 
 
-def prepare(model: nn.Module, precision: str | None = None) -> Prepared:
-    """Inspect a ``BertModel``. Raises Refused with the first thing that does not fit."""
+def prepare(model: nn.Module, precision: str | None = None, invariant: bool = False) -> Prepared:
+    """Inspect a ``BertModel``. Raises Refused with the first thing that does not fit, InvarianceError."""
     # Weights prepared in inference mode would be inference tensors, and the parameters with them.
     with torch.inference_mode(False), torch.no_grad():
         spec, snapshot = guard.inspect_model(model)
@@ -51,7 +51,7 @@ def prepare(model: nn.Module, precision: str | None = None) -> Prepared:
             raise Refused(str(error)) from error
         # Taken first: a change while they are copied is noticed by the next call.
         copied = None if choice.reduced is None else Copied(parameters[role] for role in copied_roles(spec))
-        weights = build_weights(spec, parameters, choice.reduced)
+        weights = build_weights(spec, parameters, choice.reduced, invariant)
     pool = weights.backend.make_graph_pool()
     runner = None if pool is None else LayerRunner(weights, pool, GraphLimits())
     return Prepared(snapshot, weights, runner, copied, choice.lacks)

@@ -20,8 +20,9 @@ class Preparation:
     last: what was prepared last, None before the first fast call.
     """
 
-    def __init__(self, precision: str | None) -> None:
+    def __init__(self, precision: str | None, invariant: bool = False) -> None:
         self.precision = precision
+        self.invariant = invariant
         self.last: Prepared | None = None
         self._said_precision = False
 
@@ -70,7 +71,7 @@ class Preparation:
             if holds_released(model):
                 found = self.last = renewed(model, found)
                 return found
-            found = self.last = prepare(model, self.precision)
+            found = self.last = prepare(model, self.precision, self.invariant)
             self._say_precision(model, found.lacks)
             return found
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from bertfast.backends import Backend, find_backend
-from bertfast.linear import Linear, Norm, Tail, fuse_tail
+from bertfast.linear import Linear, Norm, Tail, check_rows_alike, fuse_tail
 
 
 @dataclass(frozen=True)
@@ -81,6 +81,7 @@ class EncoderWeights:
     """Everything the encoder multiplies with, on the device of the model.
 
     precision: of the copies that the dense layers multiply with, or None if they read the model's own weights.
+    invariant: a row's result does not depend on the rows beside it.
     """
 
     spec: EncoderSpec
@@ -90,6 +91,7 @@ class EncoderWeights:
     backend: Backend
     linear: type[Linear]
     precision: str | None
+    invariant: bool = False
 
     @property
     def copied(self) -> bool:
@@ -119,13 +121,17 @@ class EncoderWeights:
 
 
 def build_weights(
-    spec: EncoderSpec, parameters: Mapping[str, torch.nn.Parameter], precision: str | None = None
+    spec: EncoderSpec,
+    parameters: Mapping[str, torch.nn.Parameter],
+    precision: str | None = None,
+    invariant: bool = False,
 ) -> EncoderWeights:
     """Prepare a model's parameters, named by role (see `parameter_roles`).
 
     Parameters that are read in place stay where they are: others may hold their memory (a state dict, an optimizer's
     flat buffer, a second model). precision: ``reduced`` of `bertfast.precision.Choice`; the dense layers of one that is
-    not None are copies. Raises ValueError for a role that is missing or unknown, and for a device that nothing runs on.
+    not None are copies. Raises InvarianceError if ``invariant`` cannot be had, ValueError for a role that is missing or
+    unknown, and for a device that nothing runs on.
     """
     roles = parameter_roles(spec)
     missing, unknown = roles.keys() - parameters.keys(), parameters.keys() - roles.keys()
@@ -136,9 +142,9 @@ def build_weights(
     backend = find_backend(word.device)
     if backend is None:
         raise ValueError(f"weights: on {word.device}, expected cpu or cuda")
-    parts = _Parts(tensors, backend.linear(word.dtype, precision), spec)
+    parts = _Parts(tensors, backend.linear(word.dtype, precision, invariant), spec)
     last = f"layers.{spec.num_layers - 1}"
-    return EncoderWeights(
+    weights = EncoderWeights(
         spec=spec,
         embeddings=EmbeddingWeights(
             word, tensors["embeddings.token_type"], tensors["embeddings.position"], parts.norm("embeddings.norm")
@@ -148,7 +154,23 @@ def build_weights(
         backend=backend,
         linear=parts.linear,
         precision=precision,
+        invariant=invariant,
     )
+    if invariant:
+        _check_invariance(weights)
+    return weights
+
+
+def _check_invariance(weights: EncoderWeights) -> None:
+    """Raise InvarianceError unless dense layers give equal rows equal bits; all have the sizes of the first layer's."""
+    layer, spec = weights.layers[0], weights.spec
+    like = torch.empty(0, dtype=weights.dtype, device=weights.device)
+    h, i = spec.hidden_size, spec.inner_size
+    check_rows_alike(layer.qkv, h, None, None, like)
+    check_rows_alike(layer.attention_output, h, None, layer.attention_norm, like)
+    check_rows_alike(layer.intermediate, h, spec.activation, None, like)
+    check_rows_alike(layer.output, i, None, layer.output_norm, like)
+    check_rows_alike(weights.first_token.key_value, h, None, None, like)
 
 
 @dataclass(frozen=True)

@@ -51,14 +51,20 @@ class Backend(Protocol):
         Raises PrecisionError if it cannot be made from them here.
         """
 
-    def linear(self, dtype: torch.dtype, precision: str | None = None) -> type[Linear]:
-        """Who multiplies matrices of this dtype. precision: ``reduced`` of `resolve`."""
+    def linear(self, dtype: torch.dtype, precision: str | None = None, invariant: bool = False) -> type[Linear]:
+        """Who multiplies matrices of this dtype. precision: ``reduced`` of `resolve`.
+
+        invariant: a row's result may not depend on the others; raises InvarianceError if nobody is like that.
+        """
 
     def attention(self, qkv: Tensor, sequences: Sequences, scale: float) -> Tensor:
         """Of each sequence over its own keys: see `bertfast.ops.varlen_attention`. qkv: [T, 3, N, D] -> [T, N, D]."""
 
     def attention_by(self, dtype: torch.dtype) -> str:
         """Who computes `attention` of qkv in this dtype, for people."""
+
+    def first_token_attention(self, query: Tensor, key_value: Tensor, sequences: Sequences, scale: float) -> Tensor:
+        """See `bertfast.ops.first_token_attention`. query: [B, N, D]; key_value: [T, 2, N, D] -> [B, N, D]."""
 
     def block_rows(self, precision: str | None) -> int | None:
         """Rows of one step of what follows attention, whose activations stay in a cache; None for all."""

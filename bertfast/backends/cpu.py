@@ -11,9 +11,10 @@ from torch import Tensor
 
 from bertfast import cpu_dense, cpu_kernels
 from bertfast.forking import keep_threads_forkable
-from bertfast.linear import Linear, padded_rows, select_cpu_linear
-from bertfast.ops import varlen_attention
-from bertfast.ops.varlen_attention import attend_runs
+from bertfast.linear import Linear, padded_rows, select_cpu_linear, select_invariant_cpu_linear
+from bertfast.ops import first_token_attention, varlen_attention
+from bertfast.ops.first_token_attention import attend_first_apart
+from bertfast.ops.varlen_attention import attend_apart, attend_runs
 from bertfast.packing import Sequences
 from bertfast.precision import Choice, check_float32, is_own, missing
 
@@ -52,8 +53,10 @@ class CpuBackend:
             return Choice(wanted)
         return Choice() if asked == "auto" else Choice(lacks=lacks)
 
-    def linear(self, dtype: torch.dtype, precision: str | None = None) -> type[Linear]:
-        """Raises SettingError for a bad ``BERTFAST_CPU_LINEAR``."""
+    def linear(self, dtype: torch.dtype, precision: str | None = None, invariant: bool = False) -> type[Linear]:
+        """Raises SettingError for a bad ``BERTFAST_CPU_LINEAR``, InvarianceError."""
+        if invariant:
+            return select_invariant_cpu_linear(dtype, precision)
         return select_cpu_linear(dtype, precision)
 
     def attention(self, qkv: Tensor, sequences: Sequences, scale: float) -> Tensor:
@@ -62,7 +65,12 @@ class CpuBackend:
             return varlen_attention(qkv, sequences.cu_seqlens, sequences.key_lengths, sequences.max_seqlen, scale)
         if cpu_kernels.serves_attention(qkv):
             return cpu_kernels.varlen_attention(qkv, sequences.cu_seqlens, sequences.key_lengths, scale)
-        return attend_runs(qkv, sequences.runs, scale)
+        return (attend_apart if sequences.apart else attend_runs)(qkv, sequences.runs, scale)
+
+    def first_token_attention(self, query: Tensor, key_value: Tensor, sequences: Sequences, scale: float) -> Tensor:
+        if sequences.apart:
+            return attend_first_apart(query, key_value, sequences.runs, scale)
+        return first_token_attention(query, key_value, sequences.cu_seqlens, sequences.key_lengths, scale)
 
     def attention_by(self, dtype: torch.dtype) -> str:
         return cpu_kernels.NAME if cpu_kernels.has_attention(dtype) else self.ops

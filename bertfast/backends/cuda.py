@@ -13,8 +13,8 @@ from torch import Tensor
 
 from bertfast import extension
 from bertfast.errors import PrecisionError
-from bertfast.linear import Linear, PortableLinear
-from bertfast.ops import varlen_attention
+from bertfast.linear import FixedRowsPortable, Linear, PortableLinear
+from bertfast.ops import first_token_attention, varlen_attention
 from bertfast.packing import Sequences
 from bertfast.precision import Choice, check_float32, is_own
 
@@ -48,14 +48,17 @@ class CudaBackend:
             "decides: model.to(torch.bfloat16)"
         )
 
-    def linear(self, dtype: torch.dtype, precision: str | None = None) -> type[Linear]:
-        return PortableLinear
+    def linear(self, dtype: torch.dtype, precision: str | None = None, invariant: bool = False) -> type[Linear]:
+        return FixedRowsPortable if invariant else PortableLinear
 
     def attention(self, qkv: Tensor, sequences: Sequences, scale: float) -> Tensor:
         return varlen_attention(qkv, sequences.cu_seqlens, sequences.key_lengths, sequences.max_seqlen, scale)
 
     def attention_by(self, dtype: torch.dtype) -> str:
         return self.ops
+
+    def first_token_attention(self, query: Tensor, key_value: Tensor, sequences: Sequences, scale: float) -> Tensor:
+        return first_token_attention(query, key_value, sequences.cu_seqlens, sequences.key_lengths, scale)
 
     def block_rows(self, precision: str | None) -> int | None:
         return None

@@ -6,10 +6,11 @@ import os
 
 import torch
 
-from bertfast import cpu_dense
-from bertfast.errors import SettingError
+from bertfast import cpu_dense, cpu_extension
+from bertfast.errors import InvarianceError, SettingError
 from bertfast.linear.bfloat16 import BFloat16Linear
 from bertfast.linear.blas import BlasLinear
+from bertfast.linear.fixed_rows import FixedRowsBFloat16, FixedRowsBlas, FixedRowsOneDnn
 from bertfast.linear.int8 import Int8Linear
 from bertfast.linear.interface import Linear
 from bertfast.linear.mixed import MixedLinear
@@ -42,6 +43,23 @@ def select_cpu_linear(dtype: torch.dtype, precision: str | None = None) -> type[
         return BlasLinear
     # Chosen by dtype and rows, not by timing: the same machine must give the same bits on every run.
     return OneDnnLinear if choice == "onednn" else MixedLinear
+
+
+def select_invariant_cpu_linear(dtype: torch.dtype, precision: str | None = None) -> type[Linear]:
+    """As `select_cpu_linear`, of the backends whose rows do not depend on how many there are.
+
+    bertfast's own kernels are like that. Raises InvarianceError for int8 without them.
+    """
+    if precision is not None and cpu_dense.serves(precision):
+        return _NATIVE[precision]
+    if precision == "int8":
+        raise InvarianceError(
+            f"invariant=True: precision='int8' is invariant by bertfast's own kernels only, and they are not there "
+            f"({cpu_extension.why_not() or 'this CPU has no VNNI'}); choose precision=None or 'bfloat16'"
+        )
+    if precision == "bfloat16":
+        return FixedRowsBFloat16
+    return FixedRowsOneDnn if _onednn_takes(dtype) else FixedRowsBlas
 
 
 def _onednn_takes(dtype: torch.dtype) -> bool:

@@ -11,6 +11,7 @@ from torch import nn
 from bertfast import engines
 from bertfast.changing import CHANGING
 from bertfast.errors import UnsupportedModelError
+from bertfast.families.invariant_heads import set_invariant
 from bertfast.models import pipeline_classes, sentence_transformers
 from bertfast.models.bert import ACCELERATED
 from bertfast.models.encoders import holds_encoder, is_encoder, root_of
@@ -31,6 +32,7 @@ def accelerate(
     cuda_graphs: bool = True,
     precision: str | None = None,
     keep_original: bool = True,
+    invariant: bool = False,
 ) -> T:
     """Make every BERT encoder inside ``model`` run on bertfast, in place, and return ``model``.
 
@@ -42,12 +44,14 @@ def accelerate(
     stream in float32; ``"auto"``: bfloat16 where the CPU is fast at it; None: as the model is. Where the CPU lacks
     the instructions, float32 is used and a warning says so. Gradients are always those of stock. keep_original: False
     frees the weights that were copied; the model can then neither run stock, nor be trained, moved or saved.
+    invariant: a text's result is the same to the bit whatever batch it is in and wherever it stands there, at a price
+    (docs/reliability.md); what would run stock raises FallbackError, and what cannot be invariant InvarianceError.
 
     Calling it again changes the options. Raises UnsupportedModelError if there is no BERT encoder inside, or one that
     cannot give up its weights, ValueError for an option that does not exist, PrecisionError for a precision that the
     weights do not allow, ReleasedWeightsError for one that needs weights given up before. Then nothing has changed.
     """
-    return _accelerate(model, Options(pad_outputs, on_fallback, cuda_graphs, precision, keep_original))
+    return _accelerate(model, Options(pad_outputs, on_fallback, cuda_graphs, precision, keep_original, invariant))
 
 
 def accelerate_loaded(model: Any, given: Mapping[str, Any]) -> None:
@@ -65,6 +69,8 @@ def _accelerate(model: T, options: Options | None) -> T:
     with CHANGING:
         encoders = [e for e in _encoders(model) if options is not None or engines.held(e) is None]
         engines.attach_all(root_of(model), encoders, options)
+        if options is not None:
+            sentence_transformers.pool_apart(root_of(model), options.invariant)
         decide = Part.keep if options is None else Part.release
         for part, fast in _accelerable(model):
             decide(part)
@@ -82,6 +88,8 @@ def restore(model: T) -> T:
     with CHANGING:
         for encoder in filter(is_encoder, root_of(model).modules()):
             check_not_released(encoder, "run stock transformers")
+        set_invariant(root_of(model), list(filter(is_encoder, root_of(model).modules())), False)
+        sentence_transformers.pool_apart(root_of(model), False)
         for part in _parts(model):
             Part.release(part)
             stock = _stock_class(type(part))
@@ -104,7 +112,10 @@ def accelerated(model: T, **options: Any) -> Iterator[T]:
     later stays what it is; so does a copy, which is accelerated by itself if the original is. `accelerate` and
     `restore` inside of a block are for good: the block's end changes nothing of the model they were called for.
     """
-    if not Options(**options).keep_original:
+    given = Options(**options)
+    if given.invariant:
+        raise ValueError("invariant=True: the end of a block does not put heads back; use bertfast.accelerate")
+    if not given.keep_original:
         raise ValueError("keep_original=False: the end of a block needs the weights; use bertfast.accelerate")
     block, parts = object(), list[Part]()
     try:

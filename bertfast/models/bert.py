@@ -19,6 +19,7 @@ from transformers.models.bert import modeling_bert as hf
 
 from bertfast import compat, engines
 from bertfast.errors import UnsupportedModelError
+from bertfast.families import invariant_heads
 from bertfast.families.bert_config import check_values
 from bertfast.hooks import is_watched
 from bertfast.models.forwards import ClassForward
@@ -55,6 +56,7 @@ def _forward(self: nn.Module, stock: Callable[..., Any], args: tuple[Any, ...], 
     """``BertModel.forward``, packed where it can be, else ``stock``."""
     if torch.compiler.is_compiling():
         check_traceable(self)
+        invariant_heads.check_traceable(self)
         return stock(self, *args, **kwargs)
     # Read once: an encoder that runs inside this one is another caller's.
     encoder, reads = _reading.get()

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
+from bertfast.ops._attend import attend
 from bertfast.ops._library import check_shape, register
 from bertfast.ops.packed_layout import Run, check_scale, check_varlen, equal_length_runs
 
@@ -56,14 +56,26 @@ def attend_runs(qkv: Tensor, runs: Iterable[Run], scale: float) -> Tensor:
             pieces.append(run.new_zeros((count * length, num_heads, head_size)))
             continue
         q, k, v = run.unbind(2)
-        out = F.scaled_dot_product_attention(
-            q.transpose(1, 2), k[:, :keys].transpose(1, 2), v[:, :keys].transpose(1, 2), scale=scale
-        )
+        out = attend(q.transpose(1, 2), k[:, :keys].transpose(1, 2), v[:, :keys].transpose(1, 2), scale)
         pieces.append(out.transpose(1, 2).reshape(count * length, num_heads, head_size))
     spare = num_tokens - sum(map(len, pieces))
     if spare > 0:
         pieces.append(qkv.new_zeros((spare, num_heads, head_size)))
     return pieces[0] if len(pieces) == 1 else torch.cat(pieces) if pieces else qkv.new_empty(qkv[:, 0].shape)
+
+
+def attend_apart(qkv: Tensor, runs: Iterable[Run], scale: float) -> Tensor:
+    """`attend_runs`, each sequence by itself, and its keys' rows before the others: none depends on others."""
+    num_tokens, _, num_heads, head_size = qkv.shape
+    out = qkv.new_zeros((num_tokens, num_heads, head_size))
+    for _, count, row, length, keys in runs:
+        for first in range(row, row + count * length, length):
+            q, k, v = qkv[first : first + length].transpose(0, 2).unbind(1)
+            for queries in (slice(0, keys), slice(keys, length)):
+                if keys > 0 and q[:, queries].numel() > 0:
+                    attended = attend(q[None, :, queries], k[None, :, :keys], v[None, :, :keys], scale)
+                    out[first : first + length][queries] = attended[0].transpose(0, 1)
+    return out
 
 
 def _fake(qkv: Tensor, cu_seqlens: Tensor, key_lengths: Tensor | None, max_seqlen: int, scale: float) -> Tensor:
