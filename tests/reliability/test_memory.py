@@ -39,7 +39,7 @@ def _live_tensors() -> int:
 
 
 def _random_batch(random_: random.Random, make_batch, config):
-    lengths = [random_.randint(1, 64) for _ in range(random_.randint(1, 24))]
+    lengths = [random_.randint(2, 64) for _ in range(random_.randint(1, 24))]
     return make_batch(config, lengths, random_.choice(["right", "left", "holed"]), random_.randrange(2**16))
 
 
