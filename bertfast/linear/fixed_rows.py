@@ -30,13 +30,23 @@ class FixedRowsLinear:
 
     inner: type[Linear]
     name: str
-    activation: str | None
-    norm: str | None
 
     def __init__(self, weights: Sequence[Tensor], biases: Sequence[Tensor]) -> None:
         self._inner = self.inner(weights, biases)
         self._width = sum(map(len, biases))
         self.num_bytes = self._inner.num_bytes
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self._inner.dtype
+
+    @property
+    def activation(self) -> str | None:
+        return self._inner.activation
+
+    @property
+    def norm(self) -> str | None:
+        return self._inner.norm
 
     def __call__(self, x: Tensor, out: Tensor | None = None) -> Tensor:
         return in_blocks(self._inner, x, out=out)
@@ -56,7 +66,6 @@ class FixedRowsOneDnn(FixedRowsLinear):
 
     inner = FusedLinear
     name = "onednn, blocks of rows"
-    activation, norm = FusedLinear.activation, FusedLinear.norm
 
 
 class FixedRowsBlas(FixedRowsLinear):
@@ -64,7 +73,6 @@ class FixedRowsBlas(FixedRowsLinear):
 
     inner = BlasLinear
     name = "blas, blocks of rows"
-    activation, norm = BlasLinear.activation, BlasLinear.norm
 
     def _activated(self, block: Tensor, activation: str) -> Tensor:
         return in_pieces(lambda piece: activate_(piece, activation), self._inner(block))
@@ -75,7 +83,6 @@ class FixedRowsBFloat16(FixedRowsLinear):
 
     inner = BFloat16Linear
     name = "onednn bfloat16, blocks of rows"
-    activation, norm = BFloat16Linear.activation, BFloat16Linear.norm
 
 
 class FixedRowsPortable(FixedRowsLinear):
@@ -83,7 +90,6 @@ class FixedRowsPortable(FixedRowsLinear):
 
     inner = PortableLinear
     name = "portable, blocks of rows"
-    activation, norm = PortableLinear.activation, PortableLinear.norm
 
 
 def in_blocks(run: Callable[..., Tensor], *inputs: Tensor, out: Tensor | None = None) -> Tensor:
