@@ -83,6 +83,9 @@ def attach_all(root: nn.Module, encoders: Sequence[nn.Module], asked: Options | 
         check_options(encoders, options)
         engines = {encoder: Engine(asked, _released_weights(encoder)) for encoder in encoders}
         given_up = [] if options.keep_original else _prepare_to_release(root, engines)
+        if options.invariant:
+            # First: an interrupt may leave no engine that is invariant before heads that are not.
+            set_invariant(root, encoders, True)
         for encoder in given_up:
             before = held(encoder)
             # First: an interrupt may leave no model without the engine that has the copies.
@@ -90,7 +93,8 @@ def attach_all(root: nn.Module, encoders: Sequence[nn.Module], asked: Options | 
             engines[encoder].preparation.release(encoder, None if before is None else before.preparation)
         for encoder, engine in engines.items():
             put(encoder, engine)
-        set_invariant(root, encoders, options.invariant)
+        if asked is not None and not options.invariant:
+            set_invariant(root, encoders, False)
 
 
 def check_options(encoders: Iterable[nn.Module], options: Options) -> None:

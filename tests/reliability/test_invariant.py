@@ -16,6 +16,7 @@ import bertfast
 from bertfast import cpu_dense, cpu_kernels
 from bertfast.errors import FallbackError, InvarianceError
 from bertfast.linear import onednn
+from bertfast.models.accelerate import accelerate_loaded
 from reliability.texts import batch_of, make_texts
 
 _HEADS = (
@@ -161,6 +162,14 @@ def test_restore_and_accelerate_put_heads_back(path):
     bertfast.restore(model)
     assert type(model.classifier) is nn.Linear
     assert type(model.bert.pooler.activation) is nn.Tanh
+
+
+def test_loading_around_it_without_options_keeps_it(path):
+    """What holds an accelerated encoder already keeps its options, and so its heads."""
+    model = bertfast.BertForSequenceClassification.from_pretrained(path, invariant=True).eval()
+    accelerate_loaded(nn.ModuleList([model]), {})
+    _check_random(model, 3, most_left=0)
+    assert type(model.classifier) is not nn.Linear
 
 
 def test_what_would_run_stock_is_refused(path):
