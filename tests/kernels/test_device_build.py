@@ -18,6 +18,7 @@ _MAY_INCLUDE = {
     "emulation": {"emulation"},
     "bindings": {"bindings", "emulation", "kernels"},
     "tests": {"emulation", "kernels", "tests"},
+    "cpu": {"cpu", "kernels/dtype.h"},
 }
 _SOURCES = sorted(path for path in CSRC.rglob("*") if path.suffix in {".h", ".cpp", ".cu", ".cuh"})
 
