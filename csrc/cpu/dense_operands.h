@@ -1,4 +1,5 @@
-// dense.h for each kind of operands, compiled for its instructions.
+// dense.h for each kind of operands. bfloat16 is compiled for AVX512-BF16, so that only what asked
+// has_bf16() may call it: bertfast/cpu_dense.py does when a weight is packed.
 #pragma once
 
 #include "cpu/dense.h"

@@ -28,8 +28,9 @@ int num_threads();
 // The thread of a loop's body: 0 to num_threads() - 1, 0 outside of loops.
 int thread_index();
 
-// Calls range(begin, end, context) for parts of the range of at least `grain`, each index once.
-// What one of them throws is thrown here, after all have returned; the others are not stopped.
+// Calls range(begin, end, context) for at most (end - begin) / grain parts, rounded up, each index
+// once. What one of them throws is thrown here, after all have returned; the others are not
+// stopped.
 void run_ranges(int64_t begin, int64_t end, int64_t grain, TorchRange range, void* context);
 
 // body(begin, end), as above. Inside of another loop it runs on the calling thread alone. Python's
