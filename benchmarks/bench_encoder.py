@@ -27,7 +27,7 @@ from torch import Tensor
 import bertfast
 from bertfast.bench.timing import Worker, as_json, interleaved, timing_of
 from bertfast.environment.describe import summary as environment
-from bertfast.tables import write_json
+from bertfast.environment.record import write_json
 
 
 def make_transformers(row: Row, threads: int) -> Callable[[], Tensor]:

@@ -29,7 +29,7 @@ import bertfast
 from bertfast.bench.timing import Worker, as_json, interleaved, timing_of
 from bertfast.corpus import docstrings
 from bertfast.environment.describe import summary as environment
-from bertfast.tables import write_json
+from bertfast.environment.record import write_json
 
 MAX_LENGTH = 256
 BATCH_SIZE = 16

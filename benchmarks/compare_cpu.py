@@ -29,7 +29,7 @@ from bertfast.bench.models import SIZES
 from bertfast.bench.options import at_least, counts, names_of
 from bertfast.bench.setup import Setup
 from bertfast.environment.describe import summary as environment
-from bertfast.tables import write_json
+from bertfast.environment.record import write_json
 
 ROWS = {row.name: row for row in rows() if not row.raw_model}
 _OURS = [name for name, candidate in CANDIDATES.items() if candidate.is_ours]

@@ -28,7 +28,7 @@ from bertfast.bench.options import at_least, names_of
 from bertfast.bench.setup import Setup
 from bertfast.corpus import all_docstrings
 from bertfast.environment.describe import summary as environment
-from bertfast.tables import write_json
+from bertfast.environment.record import write_json
 
 MAX_LENGTH = 256
 BATCH_SIZE = 32

@@ -1,19 +1,8 @@
-"""What commands and benchmarks print and write: tables of text, JSON files."""
+"""Tables of text, as commands and benchmarks print them."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any
-
-
-def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Written beside it first: a program that is ended meanwhile leaves the last whole file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(content, indent=1) + "\n")
-    partial.replace(path)
+from collections.abc import Sequence
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -15,7 +15,8 @@ from benchmarks.gpu.outcome import Outcome, Run, Status, failed
 from benchmarks.gpu.paths import BUILD, RESULTS
 from benchmarks.gpu.processes import python, run
 from benchmarks.gpu.stages import STAGES, Stage, choose
-from bertfast.tables import table, write_json
+from bertfast.environment.record import write_json
+from bertfast.tables import table
 
 _BUDGET_SECONDS = 540.0
 _DRY = "DRY RUN on a CPU: it exercises the code. No figure in it means anything."

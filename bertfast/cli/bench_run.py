@@ -20,7 +20,7 @@ from bertfast.cli.errors import UsageError
 from bertfast.cli.loading import find_device, quiet
 from bertfast.environment.describe import describe, summary
 from bertfast.environment.privacy import public
-from bertfast.tables import write_json
+from bertfast.environment.record import write_json
 
 
 def bench(arguments: argparse.Namespace) -> int:

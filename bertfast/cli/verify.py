@@ -43,7 +43,7 @@ def run(arguments: argparse.Namespace) -> int:
     from bertfast.cli.loading import quiet
     from bertfast.cli.verify_report import as_dict, text
     from bertfast.cli.verifying import verify
-    from bertfast.tables import write_json
+    from bertfast.environment.record import write_json
 
     with quiet():
         result = verify(arguments)

@@ -15,7 +15,7 @@ from benchmarks.gpu.budget import Deadline, allot
 from benchmarks.gpu.environment import slug
 from benchmarks.gpu.outcome import Run, failed, passed, skipped
 from benchmarks.gpu.stages import STAGES, Stage, choose
-from bertfast.tables import table, write_json
+from bertfast.tables import table
 
 
 def test_stages_are_chosen_in_their_own_order():
@@ -217,13 +217,6 @@ def test_an_old_file_is_not_taken_for_new_results(tmp_path, monkeypatch):
     monkeypatch.setattr(measured, "run", lambda *arguments: processes.Finished(1, "", 0.1))
     outcome = measured.kernels(Run(1.0, tmp_path, tmp_path, {}))
     assert outcome.summary == "nothing measured; exit status 1"
-
-
-def test_json_is_whole_or_not_there(tmp_path):
-    write_json(tmp_path / "a" / "b.json", {"x": 1})
-    with pytest.raises(TypeError):
-        write_json(tmp_path / "a" / "b.json", {"x": object()})
-    assert json.loads((tmp_path / "a" / "b.json").read_text()) == {"x": 1}
 
 
 def test_tables_line_up():

@@ -26,7 +26,7 @@ from benchmarks.gpu.encoder.table import print_rows
 from benchmarks.gpu.encoder.workloads import Workload, workloads
 from benchmarks.gpu.environment import describe, nvidia_smi
 from benchmarks.gpu.timers import Timer, is_alive, make_timer
-from bertfast.tables import write_json
+from bertfast.environment.record import write_json
 
 # Beyond it a result is wrong, not rounded; tests say how right one is.
 _FAR = 0.1

@@ -26,8 +26,8 @@ from benchmarks.gpu.kernels.cases import Calls, KernelCase, make_cases
 from benchmarks.gpu.kernels.ceilings import Ceilings, measure_ceilings
 from benchmarks.gpu.kernels.table import Row, print_rows
 from benchmarks.gpu.timers import CACHES, Timer, interleave, is_alive, make_timer, turns
+from bertfast.environment.record import write_json
 from bertfast.roofline.work import Shape, Work
-from bertfast.tables import write_json
 
 MODELS = {"base": (768, 12, 3072), "large": (1024, 16, 4096)}
 _SIZES = ((32, 128), (8, 512), (1, 128), (128, 128))

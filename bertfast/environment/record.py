@@ -1,0 +1,29 @@
+"""Files of results: JSON behind the command that made it."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from bertfast.environment.privacy import public
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Written beside it first: a program that is ended meanwhile leaves the last whole file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial")
+    partial.write_text(json.dumps({"command": command(sys.orig_argv), **content}, indent=1) + "\n")
+    partial.replace(path)
+
+
+def command(argv: Sequence[str]) -> str:
+    """A process's ``sys.orig_argv`` as somebody else types it: ``python benchmarks/compare_cpu.py --rounds 3``."""
+    arguments = [public(argument) for argument in argv[1:]]
+    if arguments and Path(arguments[0]).name == "bertfast":
+        # The installed program, which names its Python itself.
+        return shlex.join(["bertfast", *arguments[1:]])
+    return shlex.join(["python", *arguments])
