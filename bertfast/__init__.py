@@ -10,7 +10,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from bertfast._version import __version__
-from bertfast.versions import UnsupportedVersionWarning, check_versions
+from bertfast.versions import UnsupportedVersionWarning, check_versions, suspects
 
 if TYPE_CHECKING:
     from bertfast.errors import (
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         StaleGraphError,
         UninstallError,
         UnsupportedModelError,
+        UnsupportedVersionError,
     )
     from bertfast.models.accelerate import accelerate, accelerated, restore
     from bertfast.models.bert import (
@@ -74,6 +75,7 @@ _HOMES = {
     "StaleGraphError": "errors",
     "UninstallError": "errors",
     "UnsupportedModelError": "errors",
+    "UnsupportedVersionError": "errors",
     "BertForMaskedLM": "models.bert",
     "BertForMultipleChoice": "models.bert",
     "BertForNextSentencePrediction": "models.bert",
@@ -110,6 +112,7 @@ __all__ = [
     "StaleGraphError",
     "UninstallError",
     "UnsupportedModelError",
+    "UnsupportedVersionError",
     "UnsupportedVersionWarning",
     "__version__",
     "accelerate",
@@ -127,17 +130,30 @@ __all__ = [
 check_versions()
 
 
+def _import(module: str) -> Any:
+    """A module of bertfast. Raises UnsupportedVersionError where that fails beside versions that were never tested."""
+    try:
+        return importlib.import_module(module)
+    except Exception as error:
+        found = suspects()
+        if not found:
+            raise
+        from bertfast.errors import UnsupportedVersionError
+
+        raise UnsupportedVersionError(f"{module} cannot be imported ({error}); {'; '.join(found)}") from error
+
+
 def __getattr__(name: str) -> Any:
     if name in _HOMES:
-        return getattr(importlib.import_module(f"bertfast.{_HOMES[name]}"), name)
+        return getattr(_import(f"bertfast.{_HOMES[name]}"), name)
     if name.startswith("_"):
         raise AttributeError(f"module 'bertfast' has no attribute {name!r}")
     if name.startswith("AutoModel"):
-        auto = importlib.import_module("bertfast.models.auto")
+        auto = _import("bertfast.models.auto")
         if auto.is_auto_model(name):
             return auto.auto_model_class(name)
     if "Tokenizer" in name:
-        tokenizers = importlib.import_module("bertfast.models.tokenizers")
+        tokenizers = _import("bertfast.models.tokenizers")
         if tokenizers.is_tokenizer(name):
             return tokenizers.tokenizer_class(name)
     try:

@@ -59,5 +59,9 @@ class SettingError(BertfastError, ValueError):
     """A variable of the environment has a value that means nothing."""
 
 
+class UnsupportedVersionError(BertfastError, ImportError):
+    """A part of bertfast cannot be imported with the installed version of torch or transformers."""
+
+
 class ExtensionError(BertfastError, RuntimeError):
     """The compiled CUDA kernels were asked for, and are not there or do not fit."""

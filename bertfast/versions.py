@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import re
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib import metadata
 
@@ -27,6 +27,14 @@ class Served:
         below = "" if self.before is None else f", below {_dotted(self.before)}"
         return f"{_dotted(self.oldest)} or later{below}"
 
+    def holds(self, version: str) -> bool:
+        found = _numbers(version)
+        return found >= self.oldest and (self.before is None or found < self.before)
+
+    def is_newer(self, version: str) -> bool:
+        """Whether it is newer than any that was tested."""
+        return _numbers(version) > _numbers(self.tested[-1])
+
 
 SERVED = {
     "torch": Served(oldest=(2, 11), before=None, tested=("2.11.0", "2.13.0", "2.14.1")),
@@ -44,25 +52,50 @@ def check_versions(installed: Callable[[str], str] = metadata.version) -> None:
     A newer minor version usually works, and comes every month: nothing to warn everybody of. installed: the version
     of a package by its name; what raises PackageNotFoundError, or cannot be read, is not looked at.
     """
+    for package, served, found in _installed(installed):
+        if not served.holds(found):
+            warnings.warn(
+                f"{_not_served(package, served, found)}: imports may fail, and calls were never compared with stock "
+                f"transformers there; {_cure(package, served)}",
+                UnsupportedVersionWarning,
+                stacklevel=3,
+            )
+        elif served.is_newer(found):
+            logger.info("bertfast: %s", _newer(package, served, found))
+
+
+def suspects(installed: Callable[[str], str] = metadata.version) -> list[str]:
+    """Which versions an import may have failed for, and what to do. installed: as of `check_versions`."""
+    return [
+        f"{_not_served(package, served, found)}: {_cure(package, served)}"
+        if not served.holds(found)
+        else f"{_newer(package, served, found)}: pip install '{package}=={served.tested[-1]}'"
+        for package, served, found in _installed(installed)
+        if not served.holds(found) or served.is_newer(found)
+    ]
+
+
+def _installed(installed: Callable[[str], str]) -> Iterator[tuple[str, Served, str]]:
+    """The packages whose version can be read: name, what is served, what is there."""
     for package, served in SERVED.items():
         try:
             found = installed(package)
         except metadata.PackageNotFoundError:
             continue
-        version = _numbers(found)
-        if not version:
-            continue
-        if version < served.oldest or (served.before is not None and version >= served.before):
-            warnings.warn(
-                f"bertfast serves {package} {served}, and {found} is installed: imports may fail, and calls were never "
-                f"compared with stock transformers there; pip install '{package}{_specifier(served)}'",
-                UnsupportedVersionWarning,
-                stacklevel=3,
-            )
-        elif version > _numbers(served.tested[-1]):
-            logger.info(
-                "bertfast: %s %s is newer than the newest version tested, %s", package, found, served.tested[-1]
-            )
+        if _numbers(found):
+            yield package, served, found
+
+
+def _not_served(package: str, served: Served, found: str) -> str:
+    return f"bertfast serves {package} {served}, and {found} is installed"
+
+
+def _newer(package: str, served: Served, found: str) -> str:
+    return f"{package} {found} is newer than the newest version tested, {served.tested[-1]}"
+
+
+def _cure(package: str, served: Served) -> str:
+    return f"pip install '{package}{_specifier(served)}'"
 
 
 def _numbers(version: str | None) -> tuple[int, ...]:

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 import bertfast
-from bertfast.versions import SERVED, check_versions
+from bertfast.versions import SERVED, check_versions, suspects
 
 _ROOT = Path(__file__).parents[1]
 
@@ -78,6 +78,54 @@ def test_a_package_without_a_version_is_not_looked_at():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         check_versions(_installed(torch=None, transformers=None))
+
+
+@pytest.mark.parametrize(
+    ("package", "version", "expected"),
+    [
+        ("torch", "2.9.0", "bertfast serves torch 2.11 or later, and 2.9.0 is installed: pip install 'torch>=2.11'"),
+        (
+            "transformers",
+            "6.1.0",
+            "bertfast serves transformers 4.57 or later, below 6, and 6.1.0 is installed: "
+            "pip install 'transformers>=4.57,<6'",
+        ),
+        (
+            "torch",
+            "2.99.0+cu130",
+            f"torch 2.99.0+cu130 is newer than the newest version tested, {SERVED['torch'].tested[-1]}: "
+            f"pip install 'torch=={SERVED['torch'].tested[-1]}'",
+        ),
+    ],
+)
+def test_what_an_import_may_have_failed_for(package, version, expected):
+    assert suspects(_installed(**{package: version})) == [expected]
+
+
+def test_tested_versions_are_not_suspected():
+    assert suspects(_installed()) == []
+    assert suspects(_installed(torch=None, transformers="unknown")) == []
+
+
+@pytest.mark.parametrize("error", [AttributeError("module 'torch' has no attribute 'later'"), ImportError("no name")])
+@pytest.mark.parametrize("name", ["BertModel", "AutoModel", "BertTokenizerFast", "explain"])
+def test_an_import_that_fails_says_what_to_do(name, error, monkeypatch):
+    def fail(module):
+        raise error
+
+    monkeypatch.setattr(bertfast.importlib, "import_module", fail)
+    monkeypatch.setattr(bertfast, "suspects", lambda: suspects(_installed(torch="2.9.0")))
+    with pytest.raises(bertfast.errors.UnsupportedVersionError, match=r"torch 2.11 or later, and 2.9.0 is") as raised:
+        # Not an AttributeError, of which an import statement would drop the text.
+        exec(f"from bertfast import {name}")
+    assert isinstance(raised.value, ImportError)
+    assert str(error) in str(raised.value)
+    assert raised.value.__cause__ is error
+    # With tested versions it is somebody else's mistake.
+    monkeypatch.setattr(bertfast, "suspects", list)
+    with pytest.raises(type(error)) as raised:
+        getattr(bertfast, name)
+    assert raised.value is error
 
 
 @pytest.mark.parametrize("options", [[], ["-W", "error"]])
