@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         UnsupportedModelError,
         UnsupportedVersionError,
     )
+    from bertfast.faults import DeviceError, OutOfMemoryError
     from bertfast.models.accelerate import accelerate, accelerated, restore
     from bertfast.models.bert import (
         BertForMaskedLM,
@@ -76,6 +77,8 @@ _HOMES = {
     "UninstallError": "errors",
     "UnsupportedModelError": "errors",
     "UnsupportedVersionError": "errors",
+    "DeviceError": "faults",
+    "OutOfMemoryError": "faults",
     "BertForMaskedLM": "models.bert",
     "BertForMultipleChoice": "models.bert",
     "BertForNextSentencePrediction": "models.bert",
@@ -100,12 +103,14 @@ __all__ = [
     "BertModel",
     "BertfastError",
     "ConfigError",
+    "DeviceError",
     "ExtensionError",
     "FallbackError",
     "InputRangeError",
     "InputShapeError",
     "InputTypeError",
     "InvarianceError",
+    "OutOfMemoryError",
     "PrecisionError",
     "ReleasedWeightsError",
     "SettingError",

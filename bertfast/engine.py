@@ -11,16 +11,17 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from bertfast import compat, guard
+from bertfast import backends, compat, guard
 from bertfast.arguments import argument_reason
 from bertfast.autograd import differentiable
 from bertfast.deferred import DeferredChecks
-from bertfast.errors import FallbackError
+from bertfast.errors import BertfastError, FallbackError
 from bertfast.families import Refused
 from bertfast.forward import Forward
+from bertfast.health import Health
 from bertfast.options import Options, Reads
 from bertfast.padding import Layout, say_hidden
-from bertfast.plan import plan_call, stock_forward
+from bertfast.plan import Plan, plan_call, stock_forward
 from bertfast.prepared import Prepared
 from bertfast.preparing import Preparation
 from bertfast.probing import decide, is_probing
@@ -43,6 +44,7 @@ class Engine:
         self.preparation = preparation or Preparation(self.options.precision, self.options.invariant)
         self.counts: Counter[str] = Counter()
         self.last: Call | None = None
+        self.health = Health()
         self.owner: weakref.ref[nn.Module] | None = None
         self._deferred = DeferredChecks()
         self._said_padding = False
@@ -68,14 +70,32 @@ class Engine:
         """The outputs of ``BertModel.forward`` for these named arguments, or NotImplemented if stock must run.
 
         reads: what the caller looks at; for FIRST_TOKEN, ``last_hidden_state`` is [B, 1, H]. Raises the errors of
-        `check_inputs`, FallbackError if ``on_fallback="raise"``, and what `DeferredChecks` found of an earlier call.
+        `check_inputs`, FallbackError if ``on_fallback="raise"``, what `DeferredChecks` found of an earlier call,
+        OutOfMemoryError, and DeviceError, from then on at once.
         """
-        self._check_earlier_calls()
+        self._check_health()
+        plan = None
         try:
-            plan = plan_call(self.admit(model, arguments), model, arguments, reads, self.options)
+            self._check_earlier_calls()
+            plan = self._plan(model, arguments, reads)
+            return NotImplemented if plan is None else self._run(plan, model, stock, arguments)
+        except BertfastError:
+            raise
+        except (RuntimeError, MemoryError) as error:
+            explained = self._explained(error, model, plan)
+            if explained is None:
+                raise
+            raise explained from error
+
+    def _plan(self, model: Any, arguments: Mapping[str, Any], reads: Reads) -> Plan | None:
+        """None if stock must run."""
+        try:
+            return plan_call(self.admit(model, arguments), model, arguments, reads, self.options)
         except Refused as refusal:
             self.fall_back(model, str(refusal))
-            return NotImplemented
+            return None
+
+    def _run(self, plan: Plan, model: Any, stock: Callable[..., Any], arguments: Mapping[str, Any]) -> Any:
         batch = plan.layout.batch
         positions = batch.batch_size * batch.padded_len
         call = Call(FAST, None, batch.num_keys, batch.num_tokens, positions, plan.first_token_only)
@@ -86,12 +106,31 @@ class Engine:
             outputs = differentiable(run, stock_forward(plan, model, stock, arguments))
         else:
             outputs = run()
+        self.health.went_well(batch.num_tokens)
         self._record(call)
         pooled = None if model.pooler is None else model.pooler(outputs[0])
         # The last hidden state is one object, as stock returns it.
         states = (*outputs[1:], outputs[0]) if plan.wants_states else None
         as_tuple = compat.wants_tuple(model.config, arguments)
         return compat.model_output(outputs[0], pooled, states, as_tuple)
+
+    def _check_health(self) -> None:
+        """Raise DeviceError if the device has failed in an earlier call."""
+        fault = self.health.fault
+        if fault is not None:
+            call = Call(REFUSED, fault.reason)
+            decide(self, call)
+            self._record(call)
+            raise fault.error()
+
+    def _explained(self, error: BaseException, model: nn.Module, plan: Plan | None) -> BertfastError | None:
+        """What to raise instead of an error that nobody has foreseen, or None."""
+        weights, runner = self.preparation.weights, self.preparation.runner
+        device = next(model.parameters()).device if weights is None else weights.device
+        backend = backends.find_backend(device) if weights is None else weights.backend
+        batch = None if plan is None else plan.layout.batch
+        give_back = None if runner is None else runner.give_back
+        return self.health.explained(error, device, backend, batch, give_back)
 
     def _check_earlier_calls(self) -> None:
         """Raise what earlier calls were given and could not be told at once; a question is no call."""

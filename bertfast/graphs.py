@@ -15,7 +15,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from bertfast.backends.backend import CapturedGraph, GraphPool
+from bertfast.backends import CapturedGraph, CaptureError, GraphPool
+from bertfast.faults import is_out_of_memory
 from bertfast.reporting import logger
 
 _FEWEST_ROWS = 16
@@ -133,6 +134,12 @@ class GraphCache:
             self._capture(key, run)
             return key in self._graphs
 
+    def drop_all(self) -> None:
+        """Give the graphs up, and their memory. The caller holds ``pool.exclusive()``."""
+        with self._lock:
+            self._graphs.clear()
+            self.pool.reset()
+
     def _find(self, key: Hashable, run: Callable[[], Tensor]) -> CapturedGraph | None:
         with self._lock:
             if key in self._graphs:
@@ -155,8 +162,12 @@ class GraphCache:
             # A result made in inference mode could not be written to outside of it.
             with torch.inference_mode(False), torch.no_grad():
                 graph = self.pool.capture(run)
-        except RuntimeError as error:
-            # The launches themselves still work.
+        except (RuntimeError, MemoryError) as error:
+            if is_out_of_memory(error):
+                # By themselves the launches need less.
+                self.drop_all()
+            elif not isinstance(error, CaptureError):
+                raise
             self._failures += 1
             level = "are off for this model" if self._gave_up else "could not be captured"
             logger.warning("bertfast: CUDA graphs %s: %s", level, error)
@@ -165,8 +176,7 @@ class GraphCache:
         if self.num_bytes > self.limits.max_bytes:
             # Memory of dropped graphs goes back only with the pool.
             self._note(key, bool(self._graphs))
-            self._graphs.clear()
-            self.pool.reset()
+            self.drop_all()
             return graph
         self._met.pop(key, None)
         self._graphs[key] = graph

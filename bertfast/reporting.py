@@ -17,7 +17,8 @@ logger = logging.getLogger("bertfast")
 
 FAST = "fast"
 STOCK = "stock"
-#: The call raises, because stock would have to run and may not: ``on_fallback="raise"``, or its weights were given up.
+#: The call raises, because stock would have to run and may not (``on_fallback="raise"``, or its weights were given up),
+#: or because its device has failed.
 REFUSED = "refused"
 
 #: Calls since the process started: ``"fast"``, ``"stock"``, ``"refused"``, and ``"stock: <reason>"`` for each reason.
@@ -57,7 +58,8 @@ class Report:
     itself. dtype: of weights and activations; matmul_precision: in what float32 weights are multiplied. ops: who
     computed each step of a fast call. What is kept: cuda_graphs, their bytes, and buffer_bytes of what they read;
     weight_copy_bytes of a reduced precision: without one, weights are read in place. others: of the model's other
-    encoders, each for its own last call.
+    encoders, each for its own last call. fault: why the device computes nothing more in this process, None as long as
+    no call of this encoder has met that.
     """
 
     encoder: str
@@ -80,6 +82,12 @@ class Report:
     weight_copy_bytes: int = 0
     ops: Mapping[str, str] = field(default_factory=dict)
     others: tuple[Report, ...] = ()
+    fault: str | None = None
+
+    @property
+    def healthy(self) -> bool:
+        """Whether calls may still be computed: False once the device has failed. Then the process has to be ended."""
+        return self.fault is None and all(other.healthy for other in self.others)
 
     def __str__(self) -> str:
         name = f"{self.encoder} {self.name!r}" if self.name else self.encoder
@@ -103,13 +111,20 @@ class Report:
         if self.cuda_graphs or self.buffer_bytes:
             graphs, buffers = (size / 2**20 for size in (self.cuda_graph_bytes, self.buffer_bytes))
             lines.append(f"  kept: {self.cuda_graphs} CUDA graphs of {graphs:.1f} MiB, buffers of {buffers:.1f} MiB")
+        if self.fault is not None:
+            lines.append(f"  unhealthy: {self.fault}")
         lines.append(f"  pad_outputs={self.pad_outputs}; calls: {self.fast_calls} fast, {self.stock_calls} stock")
         return "\n".join([*lines, *map(str, self.others)])
 
     def as_dict(self) -> dict[str, object]:
-        """All fields, for JSON."""
+        """All fields and `healthy`, for JSON."""
         found = {entry.name: getattr(self, entry.name) for entry in fields(self)}
-        return {**found, "ops": dict(self.ops), "others": [other.as_dict() for other in self.others]}
+        return {
+            **found,
+            "healthy": self.healthy,
+            "ops": dict(self.ops),
+            "others": [other.as_dict() for other in self.others],
+        }
 
 
 def count(call: Call, counts: Counter[str]) -> bool:

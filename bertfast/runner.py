@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -82,6 +83,14 @@ class LayerRunner:
             made += self.capture(bucket, first_token_only)
         return made
 
+    def give_back(self) -> None:
+        """Free all that is kept, unless it is in use; it is made again when it is needed."""
+        with self.graphs.pool.exclusive():
+            # A signal handler's call ends in the middle of one of the same thread.
+            if not self._busy:
+                self.graphs.drop_all()
+                self._inputs = None
+
     def _key(self, bucket: Bucket, first_token_only: bool) -> tuple[object, ...]:
         return bucket, first_token_only, self._weights.backend.math_mode()
 
@@ -146,4 +155,5 @@ class _Inputs:
     def launches(self, weights: EncoderWeights, bucket: Bucket, first_token_only: bool) -> Callable[[], Tensor]:
         """The layers on this memory."""
         sequences = Sequences(self.cu_seqlens, self.key_lengths, self.first_rows, bucket.max_seqlen)
-        return lambda: run_layers(weights, self.x, sequences, first_token_only)
+        # No closure: the traceback of an error would keep it, and this memory with it.
+        return partial(run_layers, weights, self.x, sequences, first_token_only)

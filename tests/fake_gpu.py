@@ -83,6 +83,10 @@ class FakeGpu:
     pools: list[FakeGraphPool] = field(default_factory=list)
     packs_on_device: bool = True
     ops: str = "emulated"
+    #: What the next computations of attention raise, in order.
+    errors: list[Exception] = field(default_factory=list)
+    #: What all raise, once it has failed for good.
+    failed: Exception | None = None
 
     def resolve(self, asked: str | None, dtype: torch.dtype) -> Choice:
         return CudaBackend(torch.device("cuda")).resolve(asked, dtype)
@@ -90,7 +94,14 @@ class FakeGpu:
     def linear(self, dtype: torch.dtype, precision: str | None = None, invariant: bool = False) -> type[Linear]:
         return FixedRowsPortable if invariant else PortableLinear
 
+    def _use(self) -> None:
+        if self.failed is not None:
+            raise self.failed
+
     def attention(self, qkv: Tensor, sequences: Sequences, scale: float) -> Tensor:
+        self._use()
+        if self.errors:
+            raise self.errors.pop(0)
         return varlen_attention(qkv, sequences.cu_seqlens, sequences.key_lengths, sequences.max_seqlen, scale)
 
     def attention_by(self, dtype: torch.dtype) -> str:
@@ -118,10 +129,14 @@ class FakeGpu:
         copied = values.clone()
 
         def wait() -> list[Any]:
+            self._use()
             assert not self.capturing, "waits inside of the caller's graph"
             return copied.tolist()
 
         return wait
+
+    def failure(self) -> Exception | None:
+        return self.failed
 
     def use_on_current_stream(self, *tensors: Tensor) -> None:
         pass

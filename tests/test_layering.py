@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import subprocess
 import sys
 from pathlib import Path
@@ -32,7 +33,7 @@ _LAYERS = (
     ("models.bert", "models.tokenizers", "models.__init__"),
     ("models.batch_methods", "models.forwards", "models.stand_ins", "models.loading", "models.watchers", "engines"),
     ("engine",),
-    ("forward",),
+    ("forward", "health"),
     ("plan", "preparing"),
     ("released",),
     ("prepared",),
@@ -47,7 +48,7 @@ _LAYERS = (
     ("cpu_dense",),
     ("cpu_kernels",),
     ("cpu_extension", "extension", "precision", "probing", "staleness"),
-    ("binary", "released_parameter"),
+    ("binary", "faults", "released_parameter"),
     (
         "changing",
         "compat",
@@ -168,11 +169,13 @@ def test_every_public_name_is_there():
     assert set(bertfast.__all__) <= set(dir(bertfast))
 
 
-def test_every_error_is_public():
-    tree = ast.parse(_MODULES["errors"].read_text())
+@pytest.mark.parametrize("module", ["errors", "faults"])
+def test_every_error_is_public(module):
+    tree = ast.parse(_MODULES[module].read_text())
     names = {node.name for node in tree.body if isinstance(node, ast.ClassDef)}
     assert names <= set(bertfast.__all__)
-    assert all(getattr(bertfast, name) is getattr(bertfast.errors, name) for name in names)
+    home = importlib.import_module(f"bertfast.{module}")
+    assert all(getattr(bertfast, name) is getattr(home, name) for name in names)
 
 
 _SIDE_EFFECTS = """

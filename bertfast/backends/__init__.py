@@ -5,12 +5,21 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from bertfast.backends.backend import Backend, CapturedGraph, GraphPool
+from bertfast.backends.backend import Backend, CapturedGraph, CaptureError, GraphPool
 from bertfast.backends.cpu import CpuBackend
 from bertfast.backends.cuda import CudaBackend
 from bertfast.precision import Choice
 
-__all__ = ["Backend", "CapturedGraph", "CpuBackend", "CudaBackend", "GraphPool", "find_backend", "resolve_precision"]
+__all__ = [
+    "Backend",
+    "CaptureError",
+    "CapturedGraph",
+    "CpuBackend",
+    "CudaBackend",
+    "GraphPool",
+    "find_backend",
+    "resolve_precision",
+]
 
 
 def resolve_precision(asked: str | None, weight: Tensor) -> Choice:

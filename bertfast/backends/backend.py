@@ -14,6 +14,10 @@ from bertfast.packing import Sequences
 from bertfast.precision import Choice
 
 
+class CaptureError(RuntimeError):
+    """Launches that no graph can hold, or not now. By themselves they may well work."""
+
+
 class CapturedGraph(Protocol):
     """Launches that can be repeated."""
 
@@ -25,7 +29,8 @@ class GraphPool(Protocol):
     """Captures graphs that share their memory."""
 
     def capture(self, run: Callable[[], Tensor]) -> CapturedGraph:
-        """The launches of ``run()``. Raises RuntimeError if it does what a graph cannot hold, or memory is short."""
+        """The launches of ``run()``, which has been run before. Raises what that raises, CaptureError if no graph can
+        hold them, and torch.OutOfMemoryError or RuntimeError where memory is short."""
 
     def exclusive(self) -> AbstractContextManager[None]:
         """Inside, no other thread and no other stream replays a graph of this pool."""
@@ -80,6 +85,9 @@ class Backend(Protocol):
 
     def is_capturing(self) -> bool:
         """Whether the caller captures a graph of its own: nothing may wait for the device then."""
+
+    def failure(self) -> Exception | None:
+        """What every use of the device raises until the process ends, or None. Waits for it; asked after an error."""
 
     def copy_to_host(self, values: Tensor) -> Callable[[], list[Any]]:
         """Start copying ``values`` to the host; the function that is returned waits for them. values: [n]."""

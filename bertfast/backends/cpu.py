@@ -92,6 +92,9 @@ class CpuBackend:
     def is_capturing(self) -> bool:
         return False
 
+    def failure(self) -> None:
+        return None
+
     def copy_to_host(self, values: Tensor) -> Callable[[], list[Any]]:
         copied = values.tolist()
         return lambda: copied

@@ -12,7 +12,9 @@ import torch
 from torch import Tensor
 
 from bertfast import extension
+from bertfast.backends.backend import CaptureError
 from bertfast.errors import PrecisionError
+from bertfast.faults import is_out_of_memory
 from bertfast.linear import FixedRowsPortable, Linear, PortableLinear
 from bertfast.ops import first_token_attention, varlen_attention
 from bertfast.packing import Sequences
@@ -25,6 +27,8 @@ _KERNEL_DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 # An H100 computes 990 TFLOP/s in 16 bits and 67 in float32 while it reads 3.35 TB/s (its data sheet): a weight that is
 # read once serves 295 rows in 16 bits, and 40 in float32.
 _MEMORY_BOUND_ROWS = {torch.float16: 256, torch.bfloat16: 256, torch.float32: 32}
+# cudaErrorStreamCapture...: what is not allowed, or not now.
+_OF_CAPTURES = range(900, 910)
 # torch captures one graph at a time in a process.
 _capturing = threading.Lock()
 
@@ -86,6 +90,16 @@ class CudaBackend:
     def is_capturing(self) -> bool:
         with torch.cuda.device(self._device):
             return torch.cuda.is_current_stream_capturing()
+
+    def failure(self) -> Exception | None:
+        # The error of a failed context is what all of its calls return. Not the whole device: while any stream of it
+        # captures, that may not be waited for.
+        try:
+            if not self.is_capturing():
+                torch.cuda.current_stream(self._device).synchronize()
+        except RuntimeError as error:
+            return None if getattr(error, "error_code", None) in _OF_CAPTURES else error
+        return None
 
     def copy_to_host(self, values: Tensor) -> Callable[[], list[Any]]:
         host = torch.empty(values.shape, dtype=values.dtype, pin_memory=True)
@@ -171,8 +185,13 @@ class CudaGraphPool:
             self._stream.wait_stream(self._warm_up_stream)
             graph = torch.cuda.CUDAGraph()
             # Waits for the device. Other threads may launch and allocate meanwhile.
-            with torch.cuda.graph(graph, pool=self._pool, stream=self._stream, capture_error_mode="thread_local"):
-                result = run()
+            try:
+                with torch.cuda.graph(graph, pool=self._pool, stream=self._stream, capture_error_mode="thread_local"):
+                    result = run()
+            except RuntimeError as error:
+                if is_out_of_memory(error):
+                    raise
+                raise CaptureError(str(error)) from error
             current.wait_stream(self._stream)
             return _CudaGraph(graph, result)
 

@@ -24,7 +24,7 @@ TRACED = "compiled by torch.compile: transformers' own code is traced, and its c
 
 
 def explain(model: Any, *args: Any, **kwargs: Any) -> Report:
-    """Which path the last call of ``model`` took and why, token counts, who computed each op, memory.
+    """Which path the last call of ``model`` took and why, token counts, who computed each op, memory, health.
 
     model: as for `accelerate`, or a bound method of such an object, as in ``explain(sentence_model.encode, texts)``.
     With inputs, those that calling ``model`` takes (a pipeline: texts, and what its task needs beside them, such as
@@ -104,6 +104,7 @@ def _report(encoder: nn.Module, name: str, engine: Engine, call: Call) -> Report
         matmul_precision=_matmul_precision(weights),
         weight_copy_bytes=0 if weights is None else weights.copy_bytes,
         ops=_ops(weights, call),
+        fault=None if engine.health.fault is None else engine.health.fault.reason,
     )
 
 

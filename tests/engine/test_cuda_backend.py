@@ -12,13 +12,15 @@ import pytest
 import torch
 
 from bertfast import extension
-from bertfast.backends import CudaBackend, cuda
+from bertfast.backends import CaptureError, CudaBackend, cuda
 
 _DEVICE = torch.device("cuda", 1)
 
 
 class _Log(list):
-    """What happened, in order."""
+    """What happened, in order. error: what waiting raises."""
+
+    error = None
 
     def stream(self, name):
         log = self
@@ -32,6 +34,11 @@ class _Log(list):
 
             def wait_event(self, event):
                 log.append(f"{name} waits for the event")
+
+            def synchronize(self):
+                log.append(f"the host waits for {name}")
+                if log.error is not None:
+                    raise log.error
 
         return Stream()
 
@@ -115,6 +122,58 @@ def test_capture(log, pool):
     ]
     assert torch.equal(graph.replay(), torch.ones(1))
     assert log[-1] == "replay"
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (RuntimeError("operation not permitted when stream is capturing"), CaptureError),
+        (torch.OutOfMemoryError("CUDA out of memory"), torch.OutOfMemoryError),
+    ],
+)
+def test_what_a_graph_cannot_hold(error, expected, pool):
+    """Apart from what the launches raise by themselves."""
+    runs = []
+
+    def run():
+        runs.append(1)
+        if len(runs) > 1:
+            raise error
+
+    with pytest.raises(expected, match=str(error)):
+        pool.capture(run)
+    with pytest.raises(ZeroDivisionError):
+        pool.capture(lambda: 1 / 0)
+
+
+def _accelerator_error(code):
+    error = torch.AcceleratorError("CUDA error: some text")
+    error.error_code = code
+    return error
+
+
+@pytest.mark.parametrize(
+    ("error", "failed"),
+    [
+        (None, False),
+        (_accelerator_error(700), True),
+        (_accelerator_error(710), True),
+        (RuntimeError("CUDA error: unspecified launch failure"), True),
+        # Another thread's capture does not allow to wait.
+        (_accelerator_error(900), False),
+        (_accelerator_error(906), False),
+    ],
+)
+def test_a_device_that_has_failed(error, failed, log, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: False)
+    log.error = error
+    assert CudaBackend(_DEVICE).failure() is (error if failed else None)
+    assert log[-1] == "the host waits for current"
+
+
+def test_inside_of_a_capture_nobody_waits(log):
+    assert CudaBackend(_DEVICE).failure() is None
+    assert log == ["enter cuda:1", "leave cuda:1"]
 
 
 def test_replays_of_a_pool_follow_each_other(log, pool):

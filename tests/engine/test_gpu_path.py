@@ -88,3 +88,18 @@ def test_soak(make_config, make_gpu, stock_and_fast, make_batch):
     graphs = engine.preparation.graphs
     assert bertfast.explain(pair.fast).cuda_graphs == len(graphs)
     assert len(graphs) == len(gpu.pools[0].captured) <= graphs.limits.max_graphs
+
+
+def test_a_gpu_without_kernels_for_it(make_config, make_gpu, stock_and_fast, make_batch, monkeypatch, caplog):
+    """No binary, or one of other architectures: stock runs and the cure is told, or is the error."""
+    gpu, config = make_gpu(), make_config("relu-3x3x5")
+    reason = "bertfast._C holds no code for sm_120; build it again: TORCH_CUDA_ARCH_LIST=12.0 pip install ."
+    monkeypatch.setattr(gpu, "unserved", lambda *kind: reason, raising=False)
+    pair, batch = stock_and_fast("BertModel", config), make_batch(config)
+    with torch.no_grad():
+        assert_same_output(pair.fast(**batch), pair.stock(**batch), 0)
+    assert (bertfast.explain(pair.fast).path, bertfast.explain(pair.fast).reason) == ("stock", reason)
+    assert [reason in text for text in caplog.messages] == [True]
+    bertfast.accelerate(pair.fast, on_fallback="raise")
+    with pytest.raises(bertfast.FallbackError, match=r"TORCH_CUDA_ARCH_LIST=12\.0"):
+        pair.fast(**batch)

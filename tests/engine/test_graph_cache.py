@@ -12,6 +12,7 @@ from fake_gpu import FakeGraphPool
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bertfast.backends import CaptureError
 from bertfast.graphs import Bucket, GraphCache, GraphLimits
 
 
@@ -99,7 +100,7 @@ def test_what_is_larger_than_the_limit_is_not_captured_over_and_over(pool):
 
 
 def test_failures_are_told_and_cost_no_result(pool, caplog):
-    pool.fails = RuntimeError("operation not permitted when stream is capturing")
+    pool.fails = CaptureError("operation not permitted when stream is capturing")
     cache = GraphCache(pool, GraphLimits())
     assert [_run(cache, "a", value) for value in (1.0, 2.0, 3.0)] == [1.0, 2.0, 3.0]
     assert not _capture(cache, "b")
@@ -111,7 +112,7 @@ def test_failures_are_told_and_cost_no_result(pool, caplog):
 
 def test_one_failure_is_forgiven(pool):
     cache = GraphCache(pool, GraphLimits())
-    pool.fails = RuntimeError("another thread synchronised the device")
+    pool.fails = CaptureError("another thread synchronised the device")
     assert not _capture(cache, "a")
     pool.fails = None
     assert _capture(cache, "a")
