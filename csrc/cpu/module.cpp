@@ -11,6 +11,7 @@
 #include "cpu/features.h"
 #include "cpu/parallel.h"
 #include "cpu/residual_layer_norm.h"
+#include "cpu/scratch.h"
 #include "cpu/varlen_attention.h"
 
 namespace py = pybind11;
@@ -116,6 +117,8 @@ PYBIND11_MODULE(_cpu, module) {
              py::arg("num_threads"), py::arg("thread_index"),
              "The addresses of torch_parallel_for, torch_get_num_threads and "
              "torch_get_thread_idx.");
+  module.def("scratch_bytes", &cpu::scratch_bytes,
+             "Memory that threads keep for what lies between products.");
   module.def("_probe_parallel_for", &cpu::probe_parallel_for, py::arg("size"), py::arg("grain"),
              py::arg("fails_at") = -1, "Run an empty loop, and count.");
   cpu::bind_kernels(module);

@@ -12,6 +12,9 @@ constexpr int64_t kCacheLine = 64;
 // an earlier call gave is not to be used any more. Throws std::bad_alloc.
 uint8_t* thread_block(int64_t bytes);
 
+// What the blocks of all threads take.
+int64_t scratch_bytes();
+
 namespace {
 
 // Hands out pieces of the thread's block, each on a cache line of its own.
