@@ -25,7 +25,7 @@ from bertfast.hooks import is_watched
 from bertfast.models.forwards import ClassForward
 from bertfast.models.loading import load
 from bertfast.options import Options, Reads
-from bertfast.released import check_traceable, check_unchanged
+from bertfast.released import check_not_released, check_traceable, check_unchanged
 from bertfast.released_parameter import holds_released
 
 #: An encoder and what its caller reads of it, while such a caller is running.
@@ -205,6 +205,11 @@ class BertModel(_Made, hf.BertModel):
             return self
         engines.of(self).preparation.reset()
         return super()._apply(fn, recurse)  # type: ignore[no-any-return]
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        # Refused before any of it is sent: torch moves what goes to another process into shared memory.
+        check_not_released(self, "be copied")
+        return super().__reduce_ex__(protocol)
 
 
 class _WithBert(_Made):
