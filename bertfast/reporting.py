@@ -21,6 +21,10 @@ STOCK = "stock"
 #: or because its device has failed.
 REFUSED = "refused"
 
+#: So many reasons are told apart, of a model and of the process; some name what a user may change at each call.
+MOST_REASONS = 1000
+OTHER_REASONS = "other reasons"
+
 #: Calls since the process started: ``"fast"``, ``"stock"``, ``"refused"``, and ``"stock: <reason>"`` for each reason.
 STATS: Counter[str] = Counter()
 # A signal handler may call a model in the middle of a call.
@@ -129,13 +133,20 @@ class Report:
 
 def count(call: Call, counts: Counter[str]) -> bool:
     """Add a call to the process's and to one model's counts; returns whether its reason is new to the model."""
-    keys = [call.path] if call.reason is None else [call.path, f"{call.path}: {call.reason}"]
     with _lock:
-        new = counts[keys[-1]] == 0
-        for key in keys:
-            STATS[key] += 1
-            counts[key] += 1
-    return new
+        new = [_count(call, one) for one in (STATS, counts)]
+    return new[1]
+
+
+def _count(call: Call, counts: Counter[str]) -> bool:
+    counts[call.path] += 1
+    if call.reason is None:
+        return False
+    key = f"{call.path}: {call.reason}"
+    if key not in counts and len(counts) >= MOST_REASONS:
+        key = f"{call.path}: {OTHER_REASONS}"
+    counts[key] += 1
+    return counts[key] == 1
 
 
 def stats() -> dict[str, int]:
