@@ -101,7 +101,7 @@ lint: $(VENV)/.ready ## ruff, mypy and clang-format; changes nothing
 	@failed=0; \
 	echo "==> ruff check";          $(VENV)/bin/python -m ruff check --quiet . || failed=1; \
 	echo "==> ruff format --check"; $(VENV)/bin/python -m ruff format --check . || failed=1; \
-	echo "==> mypy";                $(VENV)/bin/python -m mypy bertfast || failed=1; \
+	echo "==> mypy";                $(VENV)/bin/python -m mypy || failed=1; \
 	echo "==> clang-format";        $(if $(CXX_FILES),$(VENV)/bin/clang-format --dry-run -Werror $(CXX_FILES),echo "no files under csrc") || failed=1; \
 	exit $$failed
 

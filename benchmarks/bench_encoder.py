@@ -45,17 +45,18 @@ def _model(threads: int) -> torch.nn.Module:
     """BERT-base with seeded random weights, the same in every process."""
     torch.set_num_threads(threads)
     torch.manual_seed(0)
-    return transformers.BertForSequenceClassification(transformers.BertConfig(attn_implementation="sdpa")).eval()
+    config = transformers.BertConfig(attn_implementation="sdpa")
+    model: torch.nn.Module = transformers.BertForSequenceClassification(config).eval()
+    return model
 
 
-def _call(model: torch.nn.Module, row: Row) -> Callable[[], Tensor]:
+def _call(model: Any, row: Row) -> Callable[[], Tensor]:
     inputs = batch(row)
 
     def call() -> Tensor:
         with torch.set_grad_enabled(row.gradients):
-            if row.raw_model:
-                return model.bert(**inputs).last_hidden_state  # type: ignore[union-attr, operator]
-            return model(**inputs).logits
+            result: Tensor = model.bert(**inputs).last_hidden_state if row.raw_model else model(**inputs).logits
+        return result
 
     return call
 

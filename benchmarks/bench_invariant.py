@@ -42,7 +42,7 @@ def make(size: str, layers: int, precision: str | None, invariant: bool) -> nn.M
         num_hidden_layers=layers,
     )
     torch.manual_seed(0)
-    model = transformers.BertForSequenceClassification(config).eval()
+    model: nn.Module = transformers.BertForSequenceClassification(config).eval()
     return bertfast.accelerate(model, precision=precision, invariant=invariant, on_fallback="raise")
 
 

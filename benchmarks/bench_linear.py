@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -30,11 +31,14 @@ class PackedLinear:
     """A copy of the weight as oneDNN likes it best, for comparison."""
 
     name = "packed"
+    activation: str | None = "oneDNN"
+    norm: str | None = "PyTorch"
 
     def __init__(self, weights: Sequence[Tensor], biases: Sequence[Tensor]) -> None:
         # 256 rows expected suits both short and long batches.
         self.packed = torch.ops.mkldnn._reorder_linear_weight(torch.cat(tuple(weights)), 256)
         self.bias = torch.cat(tuple(biases))
+        self.num_bytes, self.dtype = self.packed.nbytes, self.bias.dtype
 
     def __call__(self, x: Tensor, out: Tensor | None = None) -> Tensor:
         return torch.ops.mkldnn._linear_pointwise(x, self.packed, self.bias, "none", [], "")  # type: ignore[no-any-return]
@@ -68,12 +72,25 @@ def cases(layers: int, h: int, i: int, rows: int, dtype: torch.dtype) -> dict[st
 
         qkv, out = [dense(*three) for three in parts], [dense(weight) for weight in square]
         ffn = [(dense(wide), dense(narrow)) for wide, narrow in zip(up, down, strict=True)]
-        found["qkv"][backend.name] = lambda qkv=qkv: [layer(x, qkv_out) for layer in qkv]
-        found["out"][backend.name] = lambda out=out: [layer.add_norm(x, x, norm) for layer in out]
-        found["ffn"][backend.name] = lambda ffn=ffn: [
-            narrow.add_norm(wide.activated(x, "erf", inner_out), x, norm) for wide, narrow in ffn
-        ]
+        found["qkv"][backend.name] = partial(_multiply, qkv, x, qkv_out)
+        found["out"][backend.name] = partial(_add_norm, out, x, norm)
+        found["ffn"][backend.name] = partial(_feed_forward, ffn, x, norm, inner_out)
     return found
+
+
+def _multiply(layers: list[Linear], x: Tensor, out: Tensor) -> None:
+    for layer in layers:
+        layer(x, out)
+
+
+def _add_norm(layers: list[Linear], x: Tensor, norm: Norm) -> None:
+    for layer in layers:
+        layer.add_norm(x, x, norm)
+
+
+def _feed_forward(layers: list[tuple[Linear, Linear]], x: Tensor, norm: Norm, out: Tensor) -> None:
+    for wide, narrow in layers:
+        narrow.add_norm(wide.activated(x, "erf", out), x, norm)
 
 
 def fastest_ms(calls: dict[str, Callable[[], object]], repeats: int) -> dict[str, float]:

@@ -47,7 +47,8 @@ def make_call(size: str, precision: str, batch: int, length: int, threads: int) 
 
     def call() -> torch.Tensor:
         with torch.inference_mode():
-            return model(**inputs).logits
+            logits: torch.Tensor = model(**inputs).logits
+        return logits
 
     return call
 

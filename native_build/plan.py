@@ -13,10 +13,13 @@ CSRC = ROOT / "csrc"
 class Plan(Protocol):
     """A build that can be done."""
 
-    #: Of the module: "bertfast._C".
-    name: str
-    #: bertfast is installed without the extension should the build fail.
-    optional: bool
+    @property
+    def name(self) -> str:
+        """Of the module: "bertfast._C"."""
+
+    @property
+    def optional(self) -> bool:
+        """Whether bertfast is installed without the extension should the build fail."""
 
     @property
     def sources(self) -> list[Path]:

@@ -72,4 +72,5 @@ def _scores(embeddings: Array) -> Array:
     unit = embeddings.astype(np.float64)
     unit /= np.linalg.norm(unit, axis=1, keepdims=True)
     queries, documents = np.split(unit, 2)
-    return queries @ documents.T
+    scores: Array = queries @ documents.T
+    return scores

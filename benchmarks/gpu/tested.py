@@ -36,7 +36,7 @@ def _run_pytest(stage: Run, name: str, files: list[Path]) -> Outcome:
     settings["BERTFAST_SOAK_SECONDS"] = "2" if stage.dry else f"{_SOAK_SHARE * stage.limit_s:.0f}"
     # No plugin of the machine's own changes what is run.
     command = python("-m", "pytest", "-q", "--durations=5", "-p", "no:cacheprovider", *files)
-    done = run(command, stage.limit_s, stage.logs / f"{name}.log", **settings)
+    done = run(command, stage.limit_s, stage.logs / f"{name}.log", show=True, **settings)
     counts = count(done.output)
     summary = ", ".join(f"{number} {what}" for what, number in counts.items()) or "no tests ran"
     if done.succeeded and counts.get("passed", 0) > 0:

@@ -29,7 +29,8 @@ class Spread:
 
     @classmethod
     def of(cls, times_us: Sequence[float]) -> Spread:
-        q1, median, q3 = statistics.quantiles(times_us, n=4, method="inclusive") if len(times_us) > 1 else times_us * 3
+        several = len(times_us) > 1
+        q1, median, q3 = statistics.quantiles(times_us, n=4, method="inclusive") if several else [*times_us] * 3
         return cls(median, q1, q3, len(times_us))
 
 
@@ -72,7 +73,7 @@ class _Graph:
             self.graph.replay()
         end.record()
         end.synchronize()
-        return start.elapsed_time(end) * 1e3 / (self.replays * self.num_calls)
+        return float(start.elapsed_time(end)) * 1e3 / (self.replays * self.num_calls)
 
 
 class CudaTimer:

@@ -76,7 +76,8 @@ def resource_table(launchers: Launchers) -> str:
 
 def _params(case: Case, architecture: str) -> ctypes.Structure:
     capability = int(architecture.rstrip("a"))
-    return make_params(case.op, **launch_params(case.op, case.shape, capability))
+    params: ctypes.Structure = make_params(case.op, **launch_params(case.op, case.shape, capability))
+    return params
 
 
 def roofline_table(launchers: Launchers) -> str:

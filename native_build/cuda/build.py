@@ -141,7 +141,9 @@ def _link(plan: CudaPlan, objects: list[Path], binary: Path) -> None:
     run(
         tools.nvcc.path,
         *("-ccbin", tools.host.command[0], "-shared", "-cudart=static", "--no-device-link"),
-        *("-o", binary, *objects, "-L", tools.torch.path / "lib", "-ltorch_cpu"),
+        *("-o", binary),
+        *objects,
+        *("-L", tools.torch.path / "lib", "-ltorch_cpu"),
         # Nothing but the module's own entry is seen from outside.
         *("-Xlinker=--exclude-libs,ALL", "-Xlinker=--strip-all"),
         f"-Xlinker=-rpath-link,{tools.torch.path / 'lib'}",

@@ -48,7 +48,7 @@ def make_model(model: Model, dtype: torch.dtype, device: torch.device, attention
     )
     torch.manual_seed(0)
     with torch.device(device):
-        made = transformers.BertForQuestionAnswering(config).eval().to(dtype)
+        made: nn.Module = transformers.BertForQuestionAnswering(config).eval().to(dtype)
     # "zero": padding is dropped, as a caller that filters by the mask would ask for.
     return bertfast.accelerate(made, pad_outputs="zero", on_fallback="raise") if fast else made
 
