@@ -57,7 +57,7 @@ def measure(benchmark: Any, benches: Callable[[str], Bench], pytestconfig: pytes
 
     def run(op: str, shape: str, dtype: str, implementation: str) -> None:
         group = by_key()[op, shape, dtype]
-        benchmark.group = str(group)
+        benchmark.group, benchmark.name = str(group), f"{group} {implementation}"
         if benchmark.disabled:
             benchmark(check, group, group.make())
             return

@@ -1,4 +1,4 @@
-"""The dense layers of an encoder layer in each precision, one by one: native kernels fuse three of them in a model."""
+"""The dense layers of an encoder layer in each precision: one by one, and all that follows attention."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from benchmarks.gpu.kernels.values import normal
 from benchmarks.gpu.timers import Call
 from benchmarks.kernels.dense_layers import TorchBFloat16Linear, TorchInt8Linear, TorchLinear
 from benchmarks.kernels.groups import Group, Inputs
+from benchmarks.kernels.layers import LAYERS, Layer, MakeCall, Rows
 from bertfast import cpu_dense
 from bertfast.linear import (
     BFloat16Linear,
@@ -31,8 +32,6 @@ from bertfast.linear import (
 from bertfast.precision import missing
 from bertfast.roofline.work import Work
 
-#: The three things that a layer does with dense layers.
-LAYERS = ("qkv", "attention_output", "feed_forward")
 PRECISIONS = ("float32", "bfloat16", "int8")
 # 737 rows: the ragged batch of benchmarks/cpu/rows.py.
 _ROWS = {"base": (1024, 737, 128, 32), "large": (1024, 128)}
@@ -42,18 +41,39 @@ _WEIGHT_BYTES = {"float32": 4, "bfloat16": 2, "int8": 1}
 _CPU = torch.device("cpu")
 
 
+@dataclass(frozen=True)
+class Member:
+    """make(weights, biases): a dense layer. call(layers, rows): what is timed of them."""
+
+    make: Callable[..., Any]
+    call: MakeCall
+
+
 def linears(precision: str) -> Mapping[str, Callable[..., Any]]:
     """By name, in the order of the table: whatever is made of weights and biases is one more entry."""
+    chosen = select_cpu_linear(torch.float32, None if precision == "float32" else precision)
     if precision == "float32":
         others = (BlasLinear, OneDnnLinear, FusedLinear, PortableLinear)
-        chosen = select_cpu_linear(torch.float32)
         return {"bertfast": chosen, **{one.name.replace(" ", "-"): one for one in others}, "pytorch": TorchLinear}
     ours, onednn, theirs = {
         "bfloat16": (NativeBFloat16Linear, BFloat16Linear, TorchBFloat16Linear),
         "int8": (NativeInt8Linear, Int8Linear, TorchInt8Linear),
     }[precision]
-    native = {"native": ours} if cpu_dense.serves(precision) else {}
-    return {"bertfast": select_cpu_linear(torch.float32, precision), **native, "onednn": onednn, "pytorch": theirs}
+    native = {"native": ours} if _has_native(precision) else {}
+    return {"bertfast": chosen, **native, "onednn": onednn, "pytorch": theirs}
+
+
+def members(layer: Layer, precision: str) -> Mapping[str, Member]:
+    """By name. ``bertfast`` is fused where it is in a model."""
+    found = {name: Member(make, layer.call) for name, make in linears(precision).items()}
+    if layer.fused is None or not _has_native(precision):
+        return found
+    found["bertfast"] = Member(found["native"].make, layer.fused)
+    return {"bertfast": found["bertfast"], "fused": found["bertfast"], **found}
+
+
+def _has_native(precision: str) -> bool:
+    return precision != "float32" and cpu_dense.serves(precision)
 
 
 def groups(precision: str) -> Iterator[Group]:
@@ -74,7 +94,7 @@ def unavailable(precision: str) -> str | None:
 class Dense:
     """A layer of ``rows`` tokens."""
 
-    layer: str
+    layer: Layer
     model: str
     rows: int
     hidden: int
@@ -84,40 +104,48 @@ class Dense:
     @property
     def weights(self) -> list[list[tuple[int, int]]]:
         """[M, K] of the parts of each dense layer."""
-        h, i = self.hidden, self.inner
-        return {"qkv": [[(h, h)] * 3], "attention_output": [[(h, h)]], "feed_forward": [[(i, h)], [(h, i)]]}[self.layer]
+        return self.layer.weights(self.hidden, self.inner)
+
+    @property
+    def numbers(self) -> int:
+        """In all weights."""
+        return sum(m * k for parts in self.weights for m, k in parts)
+
+    @property
+    def weight_bytes(self) -> int:
+        """Of one copy of them."""
+        return self.numbers * _WEIGHT_BYTES[self.precision]
 
     @property
     def work(self) -> Work:
-        """What stands between two products of the feed-forward network is counted as it would be in float32."""
-        sizes = [m * k for parts in self.weights for m, k in parts]
-        t, h, operations = self.rows, self.hidden, 2 * self.rows * sum(sizes)
-        read = {"qkv": t * h, "attention_output": 2 * t * h, "feed_forward": 2 * t * h + t * self.inner}[self.layer]
-        written = {"qkv": 3 * t * h, "attention_output": t * h, "feed_forward": t * h + t * self.inner}[self.layer]
+        """The activations that go in and come out are float32, as they are in bertfast."""
+        row_bytes, operations = 4 * self.rows * self.hidden, 2 * self.rows * self.numbers
         is_float32 = self.precision == "float32"
         return Work(
-            4 * read + sum(sizes) * _WEIGHT_BYTES[self.precision],
-            4 * written,
+            self.layer.reads * row_bytes + self.weight_bytes,
+            self.layer.writes * row_bytes,
             flops=operations if is_float32 else 0,
             tensor_flops=0 if is_float32 else operations,
         )
 
     @property
     def label(self) -> str:
-        return f"{self.model}-{self.rows}x{self.inner if self.layer == 'feed_forward' else self.hidden}"
+        """Rows by columns: the most that a product has."""
+        widest = max(m for parts in self.weights for m, _ in parts)
+        return f"{self.model}-{self.rows}x{widest}"
 
 
 def make_group(dense: Dense) -> Group:
     """Of a dense layer at a number of rows."""
-    candidates = linears(dense.precision)
+    found = members(dense.layer, dense.precision)
     return Group(
-        dense.layer,
+        dense.layer.name,
         dense.label,
         dense.precision,
         "cpu",
         dense.work,
-        tuple(candidates),
-        lambda: _make(dense, candidates),
+        tuple(found),
+        lambda: _make(dense, found),
         _errors,
         _ALLOWED[dense.precision],
     )
@@ -130,43 +158,31 @@ class _DenseInputs(Inputs):
     exact: Call
 
 
-def _make(dense: Dense, candidates: Mapping[str, Callable[..., Any]]) -> _DenseInputs:
+def _make(dense: Dense, members: Mapping[str, Member]) -> _DenseInputs:
     weights = [[normal(size, torch.float32, _CPU).mul_(0.02) for size in parts] for parts in dense.weights]
     biases = [[normal((len(w),), torch.float32, _CPU) for w in parts] for parts in weights]
     x, residual = (normal((dense.rows, dense.hidden), torch.float32, _CPU) for _ in range(2))
-    weight, bias = (normal((dense.hidden,), torch.float32, _CPU) for _ in range(2))
-    norm = Norm(weight, bias, 1e-12)
+    vectors = [normal((dense.hidden,), torch.float32, _CPU) for _ in range(4)]
+    norms = Norm(vectors[0], vectors[1], 1e-12), Norm(vectors[2], vectors[3], 1e-12)
     # As in the encoder: attention gives what Q, K and V were.
-    context = x.to(torch.bfloat16) if dense.precision != "float32" and dense.layer == "attention_output" else x
+    context = x.to(torch.bfloat16) if dense.precision != "float32" and dense.layer.reads_context else x
+    plain, ours = Rows(x, residual, norms), Rows(context, residual, norms)
 
-    def call(make: Callable[..., Any]) -> Call:
-        layers = [make(w, b) for w, b in zip(weights, biases, strict=True)]
-        if isinstance(layers[0], TorchLinear):
-            return _call(dense, layers, x.to(layers[0].dtype), residual.to(layers[0].dtype), _in(norm, layers[0].dtype))
-        return _call(dense, layers, context, residual, norm)
+    def call(member: Member) -> Call:
+        layers = [member.make(w, b) for w, b in zip(weights, biases, strict=True)]
+        theirs = isinstance(layers[0], TorchLinear)
+        return member.call(layers, plain.to(layers[0].dtype) if theirs else ours)
 
-    values = [x, residual, norm.weight, norm.bias, *(value for parts in (*weights, *biases) for value in parts)]
-    copies = 1 if dense.precision == "float32" else 2
+    values = [x, residual, *vectors, *(value for parts in (*weights, *biases) for value in parts)]
+    # In float32 all read the same weights.
+    copies = 0 if dense.precision == "float32" else len(members)
     return _DenseInputs(
         values,
-        {name: call(make) for name, make in candidates.items()},
+        {name: call(member) for name, member in members.items()},
         int(dense.work.read_bytes),
-        copies * sum(value.nbytes for value in values),
-        call(TorchLinear),
+        sum(value.nbytes for value in values) + copies * dense.weight_bytes,
+        call(Member(TorchLinear, dense.layer.call)),
     )
-
-
-def _in(norm: Norm, dtype: torch.dtype) -> Norm:
-    return Norm(norm.weight.to(dtype), norm.bias.to(dtype), norm.eps)
-
-
-def _call(dense: Dense, layers: list[Any], x: Tensor, residual: Tensor, norm: Norm) -> Call:
-    if dense.layer == "qkv":
-        return lambda: layers[0](x)
-    if dense.layer == "attention_output":
-        return lambda: layers[0].add_norm(x, residual, norm)
-    wide, narrow = layers
-    return lambda: narrow.add_norm(wide.activated(x, "erf"), x, norm)
 
 
 def _errors(inputs: Inputs) -> Mapping[str, float]:

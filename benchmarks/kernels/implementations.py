@@ -10,31 +10,31 @@ import torch
 
 from benchmarks.gpu.kernels.cases import Calls
 from benchmarks.gpu.timers import Call
-from bertfast import cpu_extension, cpu_kernels, ops
+from bertfast import cpu_kernels, ops
 from bertfast.ops._library import REFERENCES
 from bertfast.ops.packed_layout import equal_length_runs
 from bertfast.ops.varlen_attention import attend_runs
 
 _ALL = tuple(ops.__all__)
+_CPU = ("cpu",)
 PYTORCH = "pytorch"
 
 
 @dataclass(frozen=True)
 class Implementation:
-    """bind(op, calls): the call that computes what ``calls.ours`` computes. ops, devices, dtypes: those that it serves.
+    """bind(op, calls): the call that computes what ``calls.ours`` computes. ops, devices: those that it serves.
 
-    is_there(): whether this installation has it.
+    takes(dtype): whether this installation has it for tensors in this dtype.
     """
 
     name: str
     bind: Callable[[str, Calls], Call]
     ops: tuple[str, ...] = _ALL
     devices: tuple[str, ...] = ("cpu", "cuda")
-    dtypes: tuple[torch.dtype, ...] = (torch.float32, torch.bfloat16, torch.float16)
-    is_there: Callable[[], bool] = lambda: True
+    takes: Callable[[torch.dtype], bool] = lambda dtype: True
 
     def serves(self, op: str, device: str, dtype: torch.dtype) -> bool:
-        return op in self.ops and device in self.devices and dtype in self.dtypes and self.is_there()
+        return op in self.ops and device in self.devices and self.takes(dtype)
 
 
 def implementations(op: str, device: str, dtype: torch.dtype) -> tuple[Implementation, ...]:
@@ -55,13 +55,18 @@ def _runs(op: str, calls: Calls) -> Call:
     return functools.partial(attend_runs, qkv, runs, scale)
 
 
+def _native_norm(op: str, calls: Calls) -> Call:
+    return functools.partial(cpu_kernels.residual_layer_norm, *calls.arguments)
+
+
+def _native_gelu(op: str, calls: Calls) -> Call:
+    x, bias = calls.arguments
+    return functools.partial(cpu_kernels.bias_gelu, x, bias, "erf")
+
+
 def _native_attention(op: str, calls: Calls) -> Call:
     qkv, cu_seqlens, key_lengths, _, scale = calls.arguments
     return functools.partial(cpu_kernels.varlen_attention, qkv, cu_seqlens, key_lengths, scale)
-
-
-def _has_amx() -> bool:
-    return cpu_extension.available() and cpu_extension.features()["amx_bf16"]
 
 
 IMPLEMENTATIONS = (
@@ -69,30 +74,9 @@ IMPLEMENTATIONS = (
     Implementation("bertfast", lambda op, calls: calls.ours),
     # The plain one, whoever is registered.
     Implementation("reference", lambda op, calls: functools.partial(REFERENCES[op], *calls.arguments)),
-    Implementation("runs", _runs, ops=("varlen_attention",), devices=("cpu",)),
-    Implementation(
-        "native",
-        lambda op, calls: functools.partial(cpu_kernels.residual_layer_norm, *calls.arguments),
-        ops=("residual_layer_norm",),
-        devices=("cpu",),
-        dtypes=(torch.float32,),
-        is_there=cpu_extension.available,
-    ),
-    Implementation(
-        "native",
-        _native_attention,
-        ops=("varlen_attention",),
-        devices=("cpu",),
-        dtypes=(torch.float32,),
-        is_there=cpu_extension.available,
-    ),
-    Implementation(
-        "native",
-        _native_attention,
-        ops=("varlen_attention",),
-        devices=("cpu",),
-        dtypes=(torch.bfloat16,),
-        is_there=_has_amx,
-    ),
-    Implementation(PYTORCH, _pytorch, ops=tuple(op for op in _ALL if op != "unpad_input")),
+    Implementation("runs", _runs, ("varlen_attention",), _CPU),
+    Implementation("native", _native_norm, ("residual_layer_norm",), _CPU, cpu_kernels.has_rows),
+    Implementation("native", _native_gelu, ("bias_gelu",), _CPU, cpu_kernels.has_rows),
+    Implementation("native", _native_attention, ("varlen_attention",), _CPU, cpu_kernels.has_attention),
+    Implementation(PYTORCH, _pytorch, tuple(op for op in _ALL if op != "unpad_input")),
 )

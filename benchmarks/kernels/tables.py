@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import pytest
 import torch
@@ -12,46 +12,36 @@ from benchmarks.kernels import dense_groups, op_groups
 from benchmarks.kernels.groups import Group
 from bertfast.tables import table
 
-_PARAMETERS = ("shape", "dtype", "implementation")
+PARAMETERS = ("op", "shape", "dtype", "implementation")
 
 
 @functools.cache
 def by_key() -> Mapping[tuple[str, str, str], Group]:
-    """All groups that this machine can run, each once, those of a CPU first."""
+    """All groups that this machine can run, each once, by device and op."""
     every = [*op_groups.cpu_groups()]
     for precision in dense_groups.PRECISIONS:
         every += [] if dense_groups.unavailable(precision) else dense_groups.groups(precision)
     every += op_groups.cuda_groups() if torch.cuda.is_available() else []
     found: dict[tuple[str, str, str], Group] = {}
-    for group in every:
+    for group in sorted(every, key=lambda group: (group.device, group.op)):
         found.setdefault(group.key, group)
     return found
 
 
-def op_cases(op: str) -> pytest.MarkDecorator:
-    """The parameters of an op's test; without a GPU, one that says so and skips."""
-    cases = list(_cases(op))
-    if not torch.cuda.is_available():
-        cases.append(_skipped("cuda", "no NVIDIA GPU"))
-    return pytest.mark.parametrize(_PARAMETERS, cases)
-
-
-def dense_cases(layer: str) -> pytest.MarkDecorator:
-    """The same of a dense layer; a precision that this machine lacks is one that says so and skips."""
-    reasons = {precision: dense_groups.unavailable(precision) for precision in dense_groups.PRECISIONS}
-    skipped = [_skipped(precision, reason) for precision, reason in reasons.items() if reason is not None]
-    return pytest.mark.parametrize(_PARAMETERS, [*_cases(layer), *skipped])
-
-
-def _cases(op: str) -> Iterator[object]:
+def cases() -> list[object]:
+    """The benchmark's parameters, a group after the other. What this machine lacks is one case, which says so."""
+    found: list[object] = []
     for group in by_key().values():
-        if group.op == op:
-            for name in group.names:
-                yield pytest.param(group.shape, group.dtype, name, id=f"{group.shape}-{group.dtype}-{name}")
+        for name in group.names:
+            found.append(pytest.param(*group.key, name, id=f"{group.op}-{group.shape}-{group.dtype}-{name}"))
+    for precision in dense_groups.PRECISIONS:
+        reason = dense_groups.unavailable(precision)
+        found += [] if reason is None else [_skipped(precision, reason)]
+    return found if torch.cuda.is_available() else [*found, _skipped("cuda", "no NVIDIA GPU")]
 
 
 def _skipped(name: str, reason: str) -> object:
-    return pytest.param("", "", "", id=name, marks=pytest.mark.skip(reason=f"{name}: {reason}"))
+    return pytest.param(*("" for _ in PARAMETERS), id=name, marks=pytest.mark.skip(reason=f"{name}: {reason}"))
 
 
 #: The fixture that measures: op, shape, dtype, implementation.

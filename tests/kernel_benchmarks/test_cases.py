@@ -10,15 +10,19 @@ from tolerances import REDUCED_TOLERANCES, TOLERANCES
 
 from benchmarks.cpu.rows import SHORT_LENGTHS, ragged_lengths
 from benchmarks.kernels import dense_groups, op_groups
+from benchmarks.kernels.dense_groups import Dense, make_group, members
 from benchmarks.kernels.groups import Group
 from benchmarks.kernels.implementations import IMPLEMENTATIONS, Implementation, implementations
+from benchmarks.kernels.layers import LAYERS, Rows
 from benchmarks.kernels.measured import check
 from benchmarks.kernels.tables import by_key
-from bertfast import ops
+from bertfast import cpu_dense, cpu_extension, ops
+from bertfast.linear import Norm
 from bertfast.precision import missing
 
 _GROUPS = [group for group in by_key().values() if group.device == "cpu"]
 _OPS = [group for group in _GROUPS if group.op in ops.__all__]
+_LAYERS = {layer.name: layer for layer in LAYERS}
 _REAL_LENGTHS = {(128,) * 8, (128,), (32,), ragged_lengths(), SHORT_LENGTHS}
 
 
@@ -26,7 +30,7 @@ def _bound(group: Group, name: str) -> float:
     """Two results that are each as far from the truth as may be; PyTorch's int8 has one scale for all of x."""
     if group.dtype == "int8":
         return group.allowed if name == "pytorch" else REDUCED_TOLERANCES["int8"].dense * 2
-    if group.op in dense_groups.LAYERS and group.dtype == "bfloat16":
+    if group.op in _LAYERS and group.dtype == "bfloat16":
         return group.allowed
     return 0.0 if group.op == "unpad_input" else 2 * TOLERANCES[getattr(torch, group.dtype)].op
 
@@ -72,17 +76,58 @@ def test_attention_is_timed_on_real_lengths(op):
 
 
 def test_every_op_layer_and_dtype_is_there():
-    assert {group.op for group in _GROUPS} == {*ops.__all__, *dense_groups.LAYERS}
+    assert {group.op for group in _GROUPS} == {*ops.__all__, *_LAYERS}
     for op in ops.__all__:
         dtypes = {group.dtype for group in _OPS if group.op == op}
         assert dtypes == ({"int64"} if op == "unpad_input" else {"float32", "bfloat16", "float16"})
     there = {precision for precision in dense_groups.PRECISIONS if precision == "float32" or not missing(precision)}
-    assert {group.dtype for group in _GROUPS if group.op in dense_groups.LAYERS} == there
+    assert {group.dtype for group in _GROUPS if group.op in _LAYERS} == there
 
 
 def test_pytorch_stands_beside_every_op_that_it_has():
     without = {group.op for group in _GROUPS if "pytorch" not in group.names}
     assert without == {"unpad_input"}
+
+
+def test_the_cpu_kernels_stand_beside_the_ops_that_they_serve():
+    found = {(group.op, group.dtype) for group in _OPS if "native" in group.names}
+    wanted = {(op, "float32") for op in ("bias_gelu", "residual_layer_norm", "varlen_attention")}
+    if not cpu_extension.available():
+        assert not found
+    else:
+        assert found - wanted == ({("varlen_attention", "bfloat16")} if cpu_extension.features()["amx_bf16"] else set())
+        assert wanted <= found
+
+
+@pytest.mark.parametrize("precision", dense_groups.PRECISIONS)
+def test_a_layers_tail_is_fused_as_in_a_model(precision):
+    reason = dense_groups.unavailable(precision)
+    if reason is not None:
+        pytest.skip(reason)
+    group = make_group(Dense(_LAYERS["layer_tail"], "tiny", 5, 32, 64, precision))
+    fuses = precision != "float32" and cpu_dense.serves(precision)
+    assert ("fused" in group.names, "native" in group.names) == (fuses, fuses)
+    assert {"bertfast", "pytorch"} < {*group.names}
+    torch.manual_seed(0)
+    calls = group.make().calls
+    if fuses:
+        assert torch.equal(calls["bertfast"](), calls["fused"]())
+        found = members(_LAYERS["layer_tail"], precision)
+        assert found["bertfast"].call is found["fused"].call is not found["native"].call
+    if precision == "float32":
+        # Context and x, three weights; the result. A product is two operations for each number of a weight.
+        weights = 32 * 32 + 2 * 32 * 64
+        assert (group.work.read_bytes, group.work.written_bytes) == (4 * (2 * 5 * 32 + weights), 4 * 5 * 32)
+        assert group.work.flops == 2 * 5 * weights
+
+
+def test_layers_that_are_not_fused_say_so():
+    layer = _LAYERS["layer_tail"]
+    (make,) = (member.make for name, member in members(layer, "float32").items() if name == "blas")
+    dense = [make([torch.ones(2, 2)], [torch.ones(2)]) for _ in range(3)]
+    rows = Rows(torch.ones(1, 2), torch.ones(1, 2), (Norm(torch.ones(2), torch.ones(2), 1e-12),) * 2)
+    with pytest.raises(ValueError, match="layer_tail: BlasLinear is not fused"):
+        layer.fused(dense, rows)
 
 
 def test_names_are_readable_and_single():
@@ -91,6 +136,7 @@ def test_names_are_readable_and_single():
     assert "residual_layer_norm[base-1024x768-float32]" in names
     assert "varlen_attention[base-ragged16x105x768-bfloat16]" in names
     assert "feed_forward[large-128x4096-float32]" in names
+    assert "layer_tail[base-737x3072-float32]" in names
 
 
 def test_gpu_cases_are_named_apart(monkeypatch):
@@ -103,15 +149,16 @@ def test_another_implementation_is_one_entry(monkeypatch):
     def wrong(op, calls):
         return lambda: calls.ours() * 2
 
-    new = Implementation("new", wrong, ops=("bias_gelu",), devices=("cpu",), dtypes=(torch.float32,))
-    absent = Implementation("absent", wrong, is_there=lambda: False)
+    new = Implementation("new", wrong, ops=("bias_gelu",), devices=("cpu",), takes=lambda dtype: dtype == torch.float32)
+    absent = Implementation("absent", wrong, takes=lambda dtype: False)
     table = (*IMPLEMENTATIONS, new, absent)
     monkeypatch.setattr("benchmarks.kernels.implementations.IMPLEMENTATIONS", table)
 
     def names(*asked):
         return [one.name for one in implementations(*asked)]
 
-    assert names("bias_gelu", "cpu", torch.float32) == ["bertfast", "reference", "pytorch", "new"]
+    native = ["native"] if cpu_extension.available() else []
+    assert names("bias_gelu", "cpu", torch.float32) == ["bertfast", "reference", *native, "pytorch", "new"]
     assert "new" not in names("bias_gelu", "cuda", torch.float32)
     assert "new" not in names("bias_gelu", "cpu", torch.float16)
     group = next(group for group in op_groups.cpu_groups() if group.key == ("bias_gelu", "base-32x3072", "float32"))
