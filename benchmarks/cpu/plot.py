@@ -6,39 +6,26 @@ from pathlib import Path
 from typing import Any
 
 from bertfast.bench.candidates import OURS, PEERS
-from bertfast.bench.styles import RC, STYLES
+from bertfast.bench.styles import STYLES, legend_of, svg
 
 
 def draw(stored: dict[str, Any], path: Path) -> None:
     """``stored`` as compare_cpu.py writes it."""
-    import matplotlib
-
-    matplotlib.use("svg")
-    import matplotlib.pyplot as plt
-
     results = stored["results"]
     # Older records have no number of threads by row: it was one for all.
     kinds = [(result["precision"], result.get("threads")) for result in results]
     titles = list(dict.fromkeys(kinds))
     one = len({threads for _, threads in titles}) == 1
-    with matplotlib.rc_context(RC):
-        figure, panels = plt.subplots(len(titles), 1, figsize=(8, 2.3 * len(titles)), squeeze=False)
+    with svg(path) as pyplot:
+        figure, panels = pyplot.subplots(len(titles), 1, figsize=(8, 2.3 * len(titles)), squeeze=False)
         for panel, title in zip(panels[:, 0], titles, strict=True):
             _panel(panel, [result for result, kind in zip(results, kinds, strict=True) if kind == title])
             panel.set_title(title[0] if one else f"{title[0]}, threads: {title[1]}", loc="left", fontweight="bold")
         figure.supylabel("CPU time by bertfast's: bars above the line are slower (log scale)")
-        handles = {label: handle for panel in panels[:, 0] for handle, label in zip(*_legend(panel), strict=True)}
+        handles = legend_of(panels[:, 0])
         names = [STYLES[name][1] for name in PEERS if STYLES[name][1] in handles]
         figure.legend([handles[name] for name in names], names, loc="upper center", ncols=4, frameon=False)
         figure.tight_layout(rect=(0, 0, 1, 1 - 0.45 / (2.3 * len(titles))))
-        path.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(path, format="svg", metadata={"Date": None})
-        plt.close(figure)
-
-
-def _legend(panel: Any) -> tuple[list[Any], list[str]]:
-    handles, labels = panel.get_legend_handles_labels()
-    return handles, labels
 
 
 def _panel(panel: Any, results: list[dict[str, Any]]) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from bertfast.bench.styles import RC, STYLES
+from bertfast.bench.styles import STYLES, legend_of, svg
 
 Row: TypeAlias = Mapping[str, Any]
 # Where an error of zero is drawn: below that of any float32.
@@ -51,15 +51,10 @@ def draw_all(stored: Mapping[str, Any], folder: Path) -> tuple[list[Path], list[
 
 
 def _write(kind: Kind, panels: list[Panel], path: Path) -> None:
-    import matplotlib
-
-    matplotlib.use("svg")
-    import matplotlib.pyplot as plt
-
     columns = min(len(panels), 3)
     lines = math.ceil(len(panels) / columns)
-    with matplotlib.rc_context(RC):
-        figure, grid = plt.subplots(lines, columns, figsize=(3.2 * columns + 0.6, 2.6 * lines + 0.6), squeeze=False)
+    with svg(path) as pyplot:
+        figure, grid = pyplot.subplots(lines, columns, figsize=(3.2 * columns + 0.6, 2.6 * lines + 0.6), squeeze=False)
         axes = list(grid.flat)
         for ax, panel in zip(axes, panels, strict=False):
             kind.draw(ax, panel)
@@ -69,16 +64,9 @@ def _write(kind: Kind, panels: list[Panel], path: Path) -> None:
             ax.remove()
         figure.supxlabel(kind.labels[0])
         figure.supylabel(kind.labels[1])
-        handles = {label: h for ax in axes[: len(panels)] for h, label in zip(*_legend(ax), strict=True)}
+        handles = legend_of(axes[: len(panels)])
         figure.legend(handles.values(), handles.keys(), loc="outside upper center", ncols=3, frameon=False)
         figure.tight_layout(rect=(0, 0, 1, 1 - 0.2 * math.ceil(len(handles) / 3) / figure.get_figheight()))
-        figure.savefig(path, format="svg", metadata={"Date": None})
-        plt.close(figure)
-
-
-def _legend(ax: Any) -> tuple[list[Any], list[str]]:
-    handles, labels = ax.get_legend_handles_labels()
-    return handles, labels
 
 
 def _groups(rows: Iterable[Row], key: Callable[[Row], Any]) -> dict[Any, list[Row]]:
