@@ -9,6 +9,10 @@ PIP_INSTALL_ARGS ?=
 # Passed to pytest (make test, make quick), and to the benchmarks (make bench, to pytest in make bench-kernels).
 PYTEST_ARGS ?=
 BENCH_ARGS ?=
+# Passed to make lock: --upgrade, --upgrade-package <name>, and what else `uv pip compile` takes.
+LOCK_ARGS ?=
+# Passed to pytest by make wheel-check.
+WHEEL_TESTS ?= tests
 # How many times as many examples make fuzz tries as make test.
 FUZZ ?= 20
 # Where make bench-kernels writes its results.
@@ -29,6 +33,7 @@ TF4_LOG := $(VENV_TF4).log
 CUDA_TORCH ?= 2.14.1
 VENV_COMPARE := .venv-compare
 VENV_CUDA := .venv-cuda-$(CUDA_TORCH)
+VENV_TOOLS := .venv-tools
 CUDA_LOG := $(VENV_CUDA).log
 
 PIP_INSTALL = -m pip install -qq --disable-pip-version-check
@@ -42,7 +47,7 @@ export TOKENIZERS_PARALLELISM := false
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-tf4 compatibility cuda-check quick fuzz lint format bench bench-kernels compare gpu build venv clean distclean
+.PHONY: help demo test test-tf4 compatibility cuda-check quick fuzz lint format bench bench-kernels compare gpu build wheel-check lock audit venv clean distclean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
@@ -130,6 +135,15 @@ build: $(VENV)/.ready ## Source distribution and wheel, into dist/
 	@$(VENV)/bin/python -m build --no-isolation >build.log 2>&1 || { cat build.log; exit 1; }
 	@tail -n 1 build.log && rm build.log
 
+wheel-check: $(VENV)/.ready ## The wheel, built from the source distribution and installed: the quick tests run on it
+	@BERTFAST_CUDA='$(BERTFAST_CUDA)' $(VENV)/bin/python tests/supply_chain/check_wheel.py -m "not slow" $(WHEEL_TESTS) $(PYTEST_ARGS)
+
+lock: $(VENV_TOOLS)/.requirements ## Write requirements/*.txt anew from requirements/*.in: pins with hashes
+	@$(VENV_TOOLS)/bin/python requirements/lock.py $(LOCK_ARGS)
+
+audit: $(VENV_TOOLS)/.requirements ## Ask pip-audit for known vulnerabilities of what requirements/*.txt pin
+	@$(VENV_TOOLS)/bin/python requirements/audit.py
+
 venv: $(VENV)/.ready ## Only make .venv
 	@echo "$(VENV) is ready"
 
@@ -139,17 +153,23 @@ clean: ## Remove what was built and cached
 	find bertfast tests benchmarks examples -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
 
 distclean: clean ## The same, the virtual environments, and the extensions that they share
-	rm -rf bertfast/_C.*.so bertfast/_cpu.*.so $(VENV) $(VENV_TF4) $(VENV_COMPARE) .venv-cuda-*
+	rm -rf bertfast/_C.*.so bertfast/_cpu.*.so $(VENV) $(VENV_TF4) $(VENV_COMPARE) $(VENV_TOOLS) .venv-cuda-*
 
 # ---- Virtual environments. <venv>/.requirements: the pinned packages are in; <venv>/.ready: bertfast is, too.
 
-$(VENV)/.requirements: requirements/dev.txt
-$(VENV_TF4)/.requirements: requirements/transformers4.txt
-$(VENV_COMPARE)/.requirements: requirements/compare.txt requirements/dev.txt
+$(VENV)/.requirements: requirements/dev.txt requirements/torch.txt
+$(VENV_TF4)/.requirements: requirements/transformers4.txt requirements/torch.txt
+$(VENV_COMPARE)/.requirements: requirements/compare.txt requirements/torch.txt
 $(VENV_CUDA)/.requirements: requirements/cuda.txt
-$(VENV_CUDA)/.requirements: MORE_REQUIREMENTS = torch==$(CUDA_TORCH)
+$(VENV_TOOLS)/.requirements: requirements/tools.txt
 
-$(VENV)/.requirements $(VENV_TF4)/.requirements $(VENV_COMPARE)/.requirements $(VENV_CUDA)/.requirements:
+TORCH = -r requirements/torch.txt
+$(VENV_CUDA)/.requirements: TORCH = torch==$(CUDA_TORCH)
+$(VENV_TOOLS)/.requirements: TORCH =
+
+# All but torch by hash, and nothing that would have to be built by code that has none. torch comes last: what it shares
+# with the others is there by then, so that only itself and its packages of CUDA are without one.
+$(VENV)/.requirements $(VENV_TF4)/.requirements $(VENV_COMPARE)/.requirements $(VENV_CUDA)/.requirements $(VENV_TOOLS)/.requirements:
 	@'$(PYTHON)' -c '' 2>/dev/null || \
 	  { echo "error: '$(PYTHON)' does not run; name a Python 3.10 or later: make ... PYTHON=/path/to/python3" >&2; exit 1; }
 	@'$(PYTHON)' -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
@@ -158,8 +178,10 @@ $(VENV)/.requirements $(VENV_TF4)/.requirements $(VENV_COMPARE)/.requirements $(
 	  { echo "error: '$(PYTHON)' has no venv module; on Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }
 	@echo "==> Making $(@D) from $$('$(PYTHON)' --version)"
 	@'$(PYTHON)' -m venv '$(@D)'
-	@echo "==> Installing $< (torch is large: minutes, the first time)"
-	@'$(@D)/bin/python' $(PIP_INSTALL) $(PIP_INSTALL_ARGS) -r $< $(MORE_REQUIREMENTS)
+	@echo "==> Installing $<$(if $(TORCH), and torch (large: minutes, the first time))"
+	@'$(@D)/bin/python' $(PIP_INSTALL) $(PIP_INSTALL_ARGS) --require-hashes --no-deps --only-binary :all: -r $<
+	@$(if $(TORCH),'$(@D)/bin/python' $(PIP_INSTALL) $(PIP_INSTALL_ARGS) $(TORCH))
+	@'$(@D)/bin/python' -m pip check >/dev/null || '$(@D)/bin/python' -m pip check
 	@touch $@
 
 $(VENV)/.ready $(VENV_TF4)/.ready $(VENV_COMPARE)/.ready: %/.ready: %/.requirements pyproject.toml setup.py $(CPU_FILES)
