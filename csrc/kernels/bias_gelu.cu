@@ -9,7 +9,7 @@ template <typename T, Activation kActivation, int kWidth>
 cudaError_t launch_width(const BiasGeluParams& params, cudaStream_t stream) {
   const int64_t row_blocks = ceil_divide(params.num_tokens, kBiasGeluRows);
   const int64_t column_blocks = ceil_divide(params.inner_size, kBiasGeluThreads * kWidth);
-  if (row_blocks > kMaxGridX || column_blocks > kMaxGridY) return cudaErrorInvalidValue;
+  if (!is_grid(row_blocks, column_blocks)) return cudaErrorInvalidValue;
   const dim3 grid(static_cast<unsigned>(row_blocks), static_cast<unsigned>(column_blocks));
   return launch_kernel(bias_gelu_kernel<T, kActivation, kWidth>, {grid, kBiasGeluThreads}, params,
                        stream);
@@ -40,8 +40,9 @@ cudaError_t launch_dtype(const BiasGeluParams& params, cudaStream_t stream) {
 
 cudaError_t launch_bias_gelu(const BiasGeluParams& params, cudaStream_t stream) {
   if (params.num_tokens == 0 || params.inner_size == 0) return cudaSuccess;
-  return dispatch_dtype(
-      params.dtype, [&](auto element) { return launch_dtype<decltype(element)>(params, stream); });
+  return dispatch_dtype(params.dtype, {params.x, params.bias, params.out}, [&](auto element) {
+    return launch_dtype<decltype(element)>(params, stream);
+  });
 }
 
 }  // namespace bertfast

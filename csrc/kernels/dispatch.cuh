@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <initializer_list>
 
 #include "kernels/dtype.h"
 #include "kernels/intrinsics.cuh"
@@ -11,16 +12,33 @@ namespace bertfast {
 inline constexpr int64_t kMaxGridX = 2147483647;
 inline constexpr int64_t kMaxGridY = 65535;
 
-// Calls `launch` with a value of the element type.
+// Whether so many blocks are a grid. A size below 0 makes none.
+inline bool is_grid(int64_t x, int64_t y = 1) {
+  return 0 < x && x <= kMaxGridX && 0 < y && y <= kMaxGridY;
+}
+
+// Whether elements can be read at these addresses, null included. A kernel that reads one in
+// between ends the process's CUDA context.
+inline bool are_aligned(size_t element_bytes, std::initializer_list<const void*> pointers) {
+  uintptr_t address_bits = 0;
+  for (const void* pointer : pointers) address_bits |= reinterpret_cast<uintptr_t>(pointer);
+  return address_bits % element_bytes == 0;
+}
+
+// Calls `launch` with a value of the element type. tensors: all that hold elements of it.
 template <typename Launch>
-cudaError_t dispatch_dtype(DType dtype, const Launch& launch) {
+cudaError_t dispatch_dtype(DType dtype, std::initializer_list<const void*> tensors,
+                           const Launch& launch) {
+  const auto launch_aligned = [&](auto element) {
+    return are_aligned(sizeof(element), tensors) ? launch(element) : cudaErrorInvalidValue;
+  };
   switch (dtype) {
     case DType::kFloat32:
-      return launch(float());
+      return launch_aligned(float());
     case DType::kFloat16:
-      return launch(float16());
+      return launch_aligned(float16());
     case DType::kBFloat16:
-      return launch(bfloat16());
+      return launch_aligned(bfloat16());
   }
   return cudaErrorInvalidValue;
 }
@@ -34,7 +52,7 @@ bool is_vectorizable(int row_size, const Pointers*... pointers) {
 }
 
 inline int64_t ceil_divide(int64_t dividend, int64_t divisor) {
-  return (dividend + divisor - 1) / divisor;
+  return dividend / divisor + (dividend % divisor > 0);
 }
 
 }  // namespace bertfast

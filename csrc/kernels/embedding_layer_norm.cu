@@ -22,7 +22,11 @@ bool is_possible(const EmbeddingLayerNormParams& params) {
       params.num_words > 0 && params.num_token_types > 0 && params.num_positions > 0;
   const bool has_id_dtype =
       params.id_dtype == IdDType::kInt32 || params.id_dtype == IdDType::kInt64;
-  return has_columns && has_rows && has_id_dtype;
+  const size_t id_bytes = params.id_dtype == IdDType::kInt32 ? sizeof(int32_t) : sizeof(int64_t);
+  return has_columns && has_rows && has_id_dtype &&
+         are_aligned(id_bytes, {params.word_ids, params.token_type_ids, params.position_ids}) &&
+         are_aligned(sizeof(int64_t), {params.indices}) &&
+         are_aligned(sizeof(uint32_t), {params.out_of_range});
 }
 
 }  // namespace
@@ -32,7 +36,10 @@ cudaError_t launch_embedding_layer_norm(const EmbeddingLayerNormParams& params,
   if (params.num_tokens == 0 || params.hidden_size == 0) return cudaSuccess;
   if (!is_possible(params)) return cudaErrorInvalidValue;
   return dispatch_dtype(
-      params.dtype, [&](auto element) { return launch_dtype<decltype(element)>(params, stream); });
+      params.dtype,
+      {params.word_embeddings, params.token_type_embeddings, params.position_embeddings,
+       params.weight, params.bias, params.out},
+      [&](auto element) { return launch_dtype<decltype(element)>(params, stream); });
 }
 
 }  // namespace bertfast

@@ -10,7 +10,7 @@ namespace {
 template <typename T, typename Layout>
 cudaError_t launch_layout(const FirstTokenAttentionParams& params, cudaStream_t stream) {
   const int64_t blocks = static_cast<int64_t>(params.num_sequences) * params.num_heads;
-  if (blocks > kMaxGridX) return cudaErrorInvalidValue;
+  if (!is_grid(blocks)) return cudaErrorInvalidValue;
   return launch_kernel(first_token_attention_kernel<T, Layout>,
                        {dim3(static_cast<unsigned>(blocks)), Layout::kThreads, Layout::kSmemBytes},
                        params, stream);
@@ -37,7 +37,9 @@ cudaError_t launch_dtype(const FirstTokenAttentionParams& params, cudaStream_t s
 
 bool is_possible(const FirstTokenAttentionParams& params) {
   return params.num_tokens >= 0 && params.num_tokens <= INT32_MAX &&  // as cu_seqlens counts
-         params.num_sequences > 0 && params.num_heads > 0 && params.head_size <= kMaxHeadSize &&
+         params.num_sequences > 0 && params.num_heads > 0 && params.head_size > 0 &&
+         params.head_size <= kMaxHeadSize &&
+         are_aligned(sizeof(int32_t), {params.cu_seqlens, params.key_lengths}) &&
          params.scale > 0.0f && std::isfinite(params.scale);
 }
 
@@ -50,7 +52,8 @@ cudaError_t launch_first_token_attention(const FirstTokenAttentionParams& params
   }
   if (!is_possible(params)) return cudaErrorInvalidValue;
   return dispatch_dtype(
-      params.dtype, [&](auto element) { return launch_dtype<decltype(element)>(params, stream); });
+      params.dtype, {params.query, params.key_value, params.out},
+      [&](auto element) { return launch_dtype<decltype(element)>(params, stream); });
 }
 
 }  // namespace bertfast

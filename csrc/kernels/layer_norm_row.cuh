@@ -139,7 +139,7 @@ cudaError_t dispatch_row_layout(int hidden_size, bool is_vectorizable, const Lau
   constexpr int kWidth = kVectorBytes / sizeof(T);
   static_assert(RowLayout<kWidth, 8>::kMaxColumns == kMaxHiddenSize);
   static_assert(RowLayout<1, 16>::kMaxColumns == kMaxHiddenSize);
-  if (hidden_size > kMaxHiddenSize) return cudaErrorInvalidValue;
+  if (hidden_size <= 0 || hidden_size > kMaxHiddenSize) return cudaErrorInvalidValue;
   // Rows that cannot be read in vectors have to be right, not fast: two layouts do.
   if (!is_vectorizable && hidden_size <= RowLayout<1, 1>::kMaxColumns) {
     return launch(RowLayout<1, 1>());
@@ -154,7 +154,7 @@ cudaError_t dispatch_row_layout(int hidden_size, bool is_vectorizable, const Lau
 template <typename Layout, typename Params>
 cudaError_t launch_rows(void (*kernel)(Params), const Params& params, cudaStream_t stream) {
   const int64_t blocks = ceil_divide(params.num_tokens, Layout::kRowsPerBlock);
-  if (blocks > kMaxGridX) return cudaErrorInvalidValue;
+  if (!is_grid(blocks)) return cudaErrorInvalidValue;
   const dim3 grid(static_cast<unsigned>(blocks));
   return launch_kernel(kernel, {grid, Layout::kBlockThreads, Layout::kSmemBytes}, params, stream);
 }

@@ -20,7 +20,9 @@ cudaError_t launch_dtype(const ResidualLayerNormParams& params, cudaStream_t str
 cudaError_t launch_residual_layer_norm(const ResidualLayerNormParams& params, cudaStream_t stream) {
   if (params.num_tokens == 0 || params.hidden_size == 0) return cudaSuccess;
   return dispatch_dtype(
-      params.dtype, [&](auto element) { return launch_dtype<decltype(element)>(params, stream); });
+      params.dtype,
+      {params.x, params.x_bias, params.residual, params.weight, params.bias, params.out},
+      [&](auto element) { return launch_dtype<decltype(element)>(params, stream); });
 }
 
 }  // namespace bertfast

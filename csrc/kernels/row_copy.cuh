@@ -65,7 +65,9 @@ cudaError_t dispatch_copy_unit(int64_t row_bytes, const void* source, const void
                                const Launch& launch) {
   const uint64_t all_bits = reinterpret_cast<uintptr_t>(source) |
                             reinterpret_cast<uintptr_t>(target) | static_cast<uint64_t>(row_bytes);
-  if (row_bytes > INT32_MAX) return cudaErrorInvalidValue;
+  if (row_bytes <= 0 || row_bytes > INT32_MAX || all_bits % sizeof(uint16_t) != 0) {
+    return cudaErrorInvalidValue;
+  }
   if (all_bits % kVectorBytes == 0) return launch(CopyUnit<uint32_t, 4>());
   if (all_bits % sizeof(uint32_t) == 0) return launch(CopyUnit<uint32_t, 1>());
   return launch(CopyUnit<uint16_t, 1>());
@@ -75,7 +77,7 @@ template <typename Params>
 cudaError_t launch_copy(void (*kernel)(Params), int64_t num_rows, const Params& params,
                         cudaStream_t stream) {
   const int64_t blocks = ceil_divide(num_rows, kCopyWarps);
-  if (blocks > kMaxGridX) return cudaErrorInvalidValue;
+  if (!is_grid(blocks)) return cudaErrorInvalidValue;
   return launch_kernel(kernel, {dim3(static_cast<unsigned>(blocks)), kCopyThreads}, params, stream);
 }
 

@@ -42,6 +42,14 @@ bool is_known(DType dtype) {
   return dtype == DType::kFloat32 || dtype == DType::kFloat16 || dtype == DType::kBFloat16;
 }
 
+bool is_aligned(const UnpadInputParams& params) {
+  const size_t id_bytes = params.id_dtype == IdDType::kInt32 ? sizeof(int32_t) : sizeof(int64_t);
+  return are_aligned(mask_bytes(params.mask_dtype), {params.attention_mask}) &&
+         are_aligned(id_bytes, {params.input_ids, params.token_type_ids, params.position_ids}) &&
+         are_aligned(sizeof(int32_t), {params.cu_seqlens, params.key_lengths}) &&
+         are_aligned(sizeof(int64_t), {params.indices, params.first_rows, params.counts});
+}
+
 }  // namespace
 
 cudaError_t launch_unpad_input(const UnpadInputParams& params, cudaStream_t stream) {
@@ -49,6 +57,7 @@ cudaError_t launch_unpad_input(const UnpadInputParams& params, cudaStream_t stre
   if (bytes == 0 || !is_known(params.mask_reading) || !is_known(params.model_dtype)) {
     return cudaErrorInvalidValue;
   }
+  if (!is_aligned(params)) return cudaErrorInvalidValue;
   if (params.batch_size == 0) return launch_scan(params, stream);  // offsets and counts of nothing
   // Column 0 is always computed, so there has to be one. Offsets are 32-bit.
   const int64_t num_positions = static_cast<int64_t>(params.batch_size) * params.padded_len;

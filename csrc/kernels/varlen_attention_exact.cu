@@ -11,7 +11,7 @@ cudaError_t launch_width(const VarlenAttentionParams& params, cudaStream_t strea
   using Layout = ExactLayout<kMaxHeadSize>;
   const int64_t tiles = first_tile<Layout::kQueries>(params.num_tokens, params.num_sequences);
   const int64_t blocks = tiles * params.num_heads;
-  if (blocks > kMaxGridX) return cudaErrorInvalidValue;
+  if (!is_grid(blocks)) return cudaErrorInvalidValue;
   return launch_kernel(varlen_attention_exact_kernel<T, kMaxHeadSize, kWidth, KeyMask>,
                        {dim3(static_cast<unsigned>(blocks)), Layout::kThreads, Layout::kSmemBytes},
                        params, stream);
@@ -37,8 +37,9 @@ cudaError_t launch_dtype(const VarlenAttentionParams& params, cudaStream_t strea
 
 cudaError_t launch_varlen_attention_exact(const VarlenAttentionParams& params,
                                           cudaStream_t stream) {
-  return dispatch_dtype(
-      params.dtype, [&](auto element) { return launch_dtype<decltype(element)>(params, stream); });
+  return dispatch_dtype(params.dtype, {params.qkv, params.out}, [&](auto element) {
+    return launch_dtype<decltype(element)>(params, stream);
+  });
 }
 
 }  // namespace bertfast

@@ -13,7 +13,7 @@ template <typename T, int kHeadSize, int kMaxRows, TensorCores kCores>
 cudaError_t launch_short(const VarlenAttentionParams& params, cudaStream_t stream) {
   using Layout = ShortLayout<kHeadSize, kMaxRows>;
   const int64_t blocks = static_cast<int64_t>(params.num_sequences) * params.num_heads;
-  if (blocks > kMaxGridX) return cudaErrorInvalidValue;
+  if (!is_grid(blocks)) return cudaErrorInvalidValue;
   return launch_kernel(varlen_attention_short_kernel<T, kHeadSize, kMaxRows, kCores, KeyMask>,
                        {dim3(static_cast<unsigned>(blocks)), Layout::kThreads, Layout::kSmemBytes},
                        params, stream);
@@ -24,7 +24,7 @@ cudaError_t launch_flash(const VarlenAttentionParams& params, cudaStream_t strea
   using Layout = FlashLayout<kHeadSize>;
   const int64_t tiles = first_tile<Layout::kQueries>(params.num_tokens, params.num_sequences);
   const int64_t blocks = tiles * params.num_heads;
-  if (blocks > kMaxGridX) return cudaErrorInvalidValue;
+  if (!is_grid(blocks)) return cudaErrorInvalidValue;
   return launch_kernel(varlen_attention_flash_kernel<T, kHeadSize, kCores, KeyMask>,
                        {dim3(static_cast<unsigned>(blocks)), Layout::kThreads, Layout::kSmemBytes},
                        params, stream);
