@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from bertfast import cpu_extension
-from bertfast.cpu_kernels import check_tensor
+from bertfast.cpu_kernels import check_tensor, is_memory, layout
 from bertfast.norm import Norm
 
 # What each needs: `bertfast.cpu_extension.features`.
@@ -41,7 +41,7 @@ class PackedDense:
         if weight.dim() != 2 or not 0 < weight.shape[1] <= _LARGEST_K[precision]:
             raise ValueError(f"weight: expected [M, K], K from 1 to {_LARGEST_K[precision]}, got {list(weight.shape)}")
         columns, k = weight.shape
-        weight, bias = weight.detach().contiguous(), bias.detach().contiguous()
+        weight, bias = _one_piece(weight.detach()), _one_piece(bias.detach())
         check_tensor("weight", weight, (columns, k))
         check_tensor("bias", bias, (columns,))
         panels = torch.empty(module.packed_weight_bytes(precision, columns, k), dtype=torch.uint8)
@@ -124,19 +124,26 @@ class PackedTail:
         return out
 
 
+def _one_piece(tensor: Tensor) -> Tensor:
+    """A copy where it is none; what cannot be is left for `check_tensor` to refuse."""
+    return tensor.contiguous() if tensor.layout is torch.strided else tensor
+
+
 def _rows(name: str, x: Tensor, size: int) -> tuple[Tensor, bool]:
     """x in one piece, and whether it is bfloat16."""
     is_bfloat16 = x.dtype is torch.bfloat16
-    if x.dim() != 2 or x.shape[1] != size or not (is_bfloat16 or x.dtype is torch.float32) or not x.is_cpu:
+    fits = x.dim() == 2 and x.shape[1] == size and (is_bfloat16 or x.dtype is torch.float32)
+    if not (fits and x.is_cpu and x.layout is torch.strided and is_memory(x)):
         raise ValueError(
-            f"{name}: expected [T, {size}], float32 or bfloat16, on cpu, got {list(x.shape)}, {x.dtype}, on {x.device}"
+            f"{name}: expected [T, {size}], float32 or bfloat16, on cpu, got {list(x.shape)}, {x.dtype}, {layout(x)}, "
+            f"on {x.device}"
         )
     return x.contiguous(), is_bfloat16
 
 
 def _vectors(name: str, norm: Norm, size: int) -> tuple[Tensor, Tensor]:
     """weight and bias, each in one piece."""
-    weight, bias = norm.weight.contiguous(), norm.bias.contiguous()
+    weight, bias = _one_piece(norm.weight), _one_piece(norm.bias)
     check_tensor(f"{name}.weight", weight, (size,))
     check_tensor(f"{name}.bias", bias, (size,))
     return weight, bias

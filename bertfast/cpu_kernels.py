@@ -83,6 +83,7 @@ def serves_rows(*tensors: Tensor) -> bool:
         cpu_extension.available()
         and not torch.compiler.is_compiling()
         and all([type(t) is Tensor and t.dtype is torch.float32 and t.is_cpu and t.is_contiguous() for t in tensors])
+        and all(map(is_memory, tensors))
         and not (torch.is_grad_enabled() and any([t.requires_grad for t in tensors]))
     )
 
@@ -94,6 +95,7 @@ def serves_attention(qkv: Tensor) -> bool:
         and qkv.is_cpu
         and has_attention(qkv.dtype)
         and qkv.is_contiguous()
+        and is_memory(qkv)
         and not (qkv.requires_grad and torch.is_grad_enabled())
     )
 
@@ -143,13 +145,27 @@ def varlen_attention(qkv: Tensor, cu_seqlens: Tensor, key_lengths: Tensor | None
     return out
 
 
+def is_memory(tensor: Tensor) -> bool:
+    """Whether its values are those in memory: torch has views that are negated when read, and zeros without memory."""
+    return not (tensor.is_neg() or tensor._is_zerotensor())
+
+
 def check_tensor(name: str, tensor: Tensor, shape: tuple[int, ...], dtype: torch.dtype = torch.float32) -> None:
     """Whether a kernel may read ``tensor`` by its address."""
-    if tensor.shape == shape and tensor.dtype is dtype and tensor.is_cpu and tensor.is_contiguous():
-        return
     if tensor.shape != shape:
         raise ValueError(f"{name}: expected {list(shape)}, got {list(tensor.shape)}")
-    layout = "contiguous" if tensor.is_contiguous() else "with strides"
+    is_strided = tensor.layout is torch.strided
+    if tensor.dtype is dtype and tensor.is_cpu and is_strided and tensor.is_contiguous() and is_memory(tensor):
+        return
     raise ValueError(
-        f"{name}: expected {dtype}, contiguous, on cpu, got {tensor.dtype}, {layout}, on {tensor.device.type}"
+        f"{name}: expected {dtype}, contiguous, on cpu, got {tensor.dtype}, {layout(tensor)}, on {tensor.device.type}"
     )
+
+
+def layout(tensor: Tensor) -> str:
+    """In words."""
+    if tensor.layout is not torch.strided:
+        return str(tensor.layout)
+    if not is_memory(tensor):
+        return "negated when it is read" if tensor.is_neg() else "zeros without memory"
+    return "contiguous" if tensor.is_contiguous() else "with strides"

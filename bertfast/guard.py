@@ -19,6 +19,7 @@ from torch.overrides import _get_current_function_mode_stack
 from torch.utils._device import DeviceContext
 
 from bertfast.backends import find_backend
+from bertfast.cpu_kernels import is_memory
 from bertfast.families import Refused
 from bertfast.families import bert as family
 from bertfast.hooks import HOOKS, replaced_method
@@ -203,6 +204,8 @@ def _check_parameters(model: Any) -> None:
             raise Refused(f"{name} is {parameter.layout}")
         if type(parameter) is ReleasedParameter:
             continue
+        if not is_memory(parameter):
+            raise Refused(f"{name} is a view that is negated, or zeros without memory")
         if parameter.dim() == 2 and not (parameter.is_contiguous() or parameter.t().is_contiguous()):
             raise Refused(f"{name} has strides {parameter.stride()}")
 

@@ -19,18 +19,28 @@ _mprotect = ctypes.CDLL(None).mprotect
 _mprotect.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
 
 
+class Fence:
+    """Memory between two pages that may not be touched."""
+
+    def __init__(self, pages: int) -> None:
+        self._memory = mmap.mmap(-1, (pages + 2) * _PAGE)
+        self._end = (pages + 1) * _PAGE
+        address = ctypes.addressof(ctypes.c_char.from_buffer(self._memory))
+        for page in (0, self._end):
+            assert _mprotect(address + page, _PAGE, 0) == 0
+
+    def tensor(self, shape: tuple[int, ...], dtype: torch.dtype, in_front: bool) -> Tensor:
+        """It starts where the memory does, or ends there; until the next one is made."""
+        count = torch.Size(shape).numel()
+        offset = _PAGE if in_front else self._end - count * dtype.itemsize
+        return torch.frombuffer(self._memory, dtype=dtype, count=count, offset=offset).view(shape)
+
+
 def fenced(shape: tuple[int, ...], dtype: torch.dtype, in_front: bool) -> Tensor:
     """Memory that starts, or ends, where a page does that may not be touched."""
-    count = torch.Size(shape).numel()
-    size = count * dtype.itemsize
-    pages = -(-size // _PAGE)
-    memory = mmap.mmap(-1, (pages + 2) * _PAGE)
-    _MAPPED.append(memory)
-    address, last = ctypes.addressof(ctypes.c_char.from_buffer(memory)), (pages + 1) * _PAGE
-    tensor = torch.frombuffer(memory, dtype=dtype, count=count, offset=_PAGE if in_front else last - size)
-    for page in (0, last):
-        assert _mprotect(address + page, _PAGE, 0) == 0
-    return tensor.view(shape)
+    fence = Fence(-(-torch.Size(shape).numel() * dtype.itemsize // _PAGE))
+    _MAPPED.append(fence)
+    return fence.tensor(shape, dtype, in_front)
 
 
 def check(precision: str, sizes: tuple[int, int, int], x_dtype: torch.dtype, dtype: torch.dtype, front: bool) -> None:
