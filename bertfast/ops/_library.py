@@ -35,8 +35,8 @@ def register(
     instead of running slowly. ``bertfast._C`` registers the kernels for ``CUDA`` itself, by csrc/bindings.
     """
     name = schema.split("(", 1)[0]
-    FAKES[name] = _checked(fake, check, arguments)
-    REFERENCES[name] = _checked(reference, check, arguments)
+    FAKES[name] = _checked(name, fake, check, arguments)
+    REFERENCES[name] = _checked(name, reference, check, arguments)
     _LIBRARY.define(schema, tags=torch.Tag.pt2_compliant_tag)
     _LIBRARY.impl(name, REFERENCES[name], "CPU")
     torch.library.register_fake(f"bertfast::{name}", FAKES[name], lib=_LIBRARY)
@@ -46,15 +46,25 @@ def register(
 
 
 def _checked(
-    function: Callable[..., Any], check: Callable[..., None], arguments: Callable[..., Any] | None
+    name: str, function: Callable[..., Any], check: Callable[..., None], arguments: Callable[..., Any] | None
 ) -> Callable[..., Any]:
     def run(*values: Any) -> Any:
+        _check_one_device(name, values)
         if arguments is not None:
             values = (arguments(*values),)
         check(*values)
         return function(*values)
 
     return run
+
+
+def _check_one_device(name: str, values: tuple[Any, ...]) -> None:
+    """With one on meta among others the fake is called: memory that nobody wrote would be the result."""
+    if len({value.device for value in values if isinstance(value, torch.Tensor)}) <= 1:
+        return
+    arguments = getattr(torch.ops.bertfast, name).default._schema.arguments
+    found = [f"{a.name} on {v.device}" for a, v in zip(arguments, values, strict=False) if isinstance(v, torch.Tensor)]
+    raise ValueError(f"{name}: expected all tensors on one device, got {', '.join(found)}")
 
 
 def _refusal(name: str) -> Callable[..., NoReturn]:
