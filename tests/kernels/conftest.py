@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+import torch
 
 from kernels.device.compiler import DeviceCode, compile_device_code
 from kernels.device.instances import Instance
@@ -14,7 +16,7 @@ from kernels.device.resources import ResourceTable, read_resources
 from kernels.device.sass import disassemble
 from kernels.device.tools import MissingTool
 from kernels.device_runs import DeviceRuns
-from kernels.emulated_ops import load
+from kernels.emulated_ops import KERNEL_OPS, EmulatedCalls, load
 from kernels.launches import build_launchers
 
 
@@ -76,3 +78,16 @@ def runs(device_code: list[DeviceCode]) -> DeviceRuns:
     except MissingTool as missing:
         pytest.skip(str(missing))
     return DeviceRuns(launchers, device_code)
+
+
+@pytest.fixture
+def calls(emulated: Any) -> Iterator[EmulatedCalls]:
+    """`torch.ops.bertfast` computes by the emulated kernels until the test ends."""
+    calls = EmulatedCalls(emulated)
+    library = torch.library.Library("bertfast", "IMPL")
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*other operators may also be overridden")
+        for name in KERNEL_OPS:
+            library.impl(name, calls.op(name), "CPU", allow_override=True)
+    yield calls
+    library._destroy()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 
@@ -23,3 +24,20 @@ def load() -> Any:
     for name in KERNEL_OPS:
         torch.library.register_fake(f"bertfast_emulated::{name}", FAKES[name])
     return torch.ops.bertfast_emulated
+
+
+class EmulatedCalls:
+    """How often each emulated op was called."""
+
+    def __init__(self, emulated: Any) -> None:
+        self.counts = dict.fromkeys(KERNEL_OPS, 0)
+        self._emulated = emulated
+
+    def op(self, name: str) -> Callable[..., Any]:
+        kernel = getattr(self._emulated, name).default
+
+        def call(*arguments: Any, **keywords: Any) -> Any:
+            self.counts[name] += 1
+            return kernel(*arguments, **keywords)
+
+        return call

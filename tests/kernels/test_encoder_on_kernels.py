@@ -6,9 +6,6 @@ The matrices are multiplied by torch, as they are on a GPU; everything else is c
 from __future__ import annotations
 
 import copy
-import warnings
-from collections.abc import Callable, Iterator
-from typing import Any
 
 import pytest
 import torch
@@ -23,36 +20,6 @@ _TEXTS = [
     "A kernel that nobody has run is a claim, not a fact; this one runs on every change.",
     "Short.",
 ]
-
-
-class _Calls:
-    """How often each emulated op was called."""
-
-    def __init__(self, emulated: Any) -> None:
-        self.counts = dict.fromkeys(KERNEL_OPS, 0)
-        self._emulated = emulated
-
-    def op(self, name: str) -> Callable[..., Any]:
-        kernel = getattr(self._emulated, name).default
-
-        def call(*arguments: Any, **keywords: Any) -> Any:
-            self.counts[name] += 1
-            return kernel(*arguments, **keywords)
-
-        return call
-
-
-@pytest.fixture
-def calls(emulated: Any) -> Iterator[_Calls]:
-    """`torch.ops.bertfast` computes by the emulated kernels until the test ends."""
-    calls = _Calls(emulated)
-    library = torch.library.Library("bertfast", "IMPL")
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*other operators may also be overridden")
-        for name in KERNEL_OPS:
-            library.impl(name, calls.op(name), "CPU", allow_override=True)
-    yield calls
-    library._destroy()
 
 
 @pytest.fixture(scope="module")
