@@ -96,16 +96,34 @@ def test_nan_without_a_mask(name, attention, make_config):
     _same_places(fast(ids), stock(ids), torch.ones(2, 9))
 
 
+def _spoiled(name, value, make_config, dtype=torch.float32, **options):
+    """Outputs of bertfast and of stock, and the mask of what is compared."""
+    stock = _model(lambda: make_config("gelu_new-2x2x64", attn_implementation="sdpa"), dtype)
+    _spoil(stock, name, value)
+    fast = bertfast.accelerate(copy.deepcopy(stock), on_fallback="raise", **options)
+    batch = _batch()
+    return fast(**batch), stock(**batch), _compared(name, value, batch["attention_mask"])
+
+
 @pytest.mark.parametrize("value", _VALUES)
 @torch.no_grad()
 def test_reduced_precisions(value, precision, make_config):
     for name in _PARAMETERS:
-        if value != value or not name.endswith((".weight", "query.bias", "key.bias")):
-            stock = _model(lambda: make_config("gelu_new-2x2x64", attn_implementation="sdpa"))
-            _spoil(stock, name, value)
-            fast = bertfast.accelerate(copy.deepcopy(stock), precision=precision, on_fallback="raise")
-            batch = _batch()
-            _same_places(fast(**batch), stock(**batch), batch["attention_mask"])
+        found, expected, compared = _spoiled(name, value, make_config, precision=precision)
+        if precision == "int8" and value == value and name.endswith("query.weight"):
+            # Its output is NaN, whatever the sign of the other factor: no score of -infinity is left.
+            places = expected.last_hidden_state.isfinite() | ~found.last_hidden_state.isfinite()
+            assert places[compared.bool()].all()
+            continue
+        _same_places(found, expected, compared)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
+@pytest.mark.parametrize("value", _VALUES)
+@torch.no_grad()
+def test_weights_in_half_precision(value, dtype, attention, make_config):
+    for name in _PARAMETERS:
+        _same_places(*_spoiled(name, value, make_config, dtype))
 
 
 @pytest.mark.parametrize("value", _VALUES)
