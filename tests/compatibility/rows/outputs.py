@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import torch
+
 import bertfast
-from compatibility.behaviours import BOTH, FALLBACK, behaviour
+from compatibility.behaviours import BOTH, FALLBACK, REFUSED, behaviour
 from compatibility.bench import Bench, plain
 
 _GROUP = "Outputs"
@@ -72,3 +74,22 @@ def _zeros(bench: Bench) -> None:
     real = batch["attention_mask"].bool()
     bench.same(lambda model: plain(batch)(model).last_hidden_state[real], pair.stock, pair.fast)
     assert not plain(batch)(pair.fast).last_hidden_state[~real].any()
+
+
+@behaviour(_GROUP, "`invariant=True`: a text in a batch, and alone", "all outputs; both to the bit")
+def _invariant(bench: Bench) -> None:
+    for class_name in ("BertModel", "BertForSequenceClassification", "BertForMaskedLM"):
+        pair, batch = bench.pair(class_name), bench.batch()
+        bertfast.accelerate(pair.fast, invariant=True)
+        together = bench.same(plain(batch), pair.stock, pair.fast)[0]
+        for row, length in enumerate(batch["attention_mask"].sum(1).tolist()):
+            alone = plain({name: value[row : row + 1, :length] for name, value in batch.items()})(pair.fast)[0]
+            found = together[row : row + 1]
+            assert torch.equal(found[:, :length] if found.dim() == 3 else found, alone)
+
+
+@behaviour(_GROUP, "`invariant=True`: `output_attentions=True`", "error", REFUSED)
+def _invariant_attentions(bench: Bench) -> None:
+    pair = bench.pair()
+    bertfast.accelerate(pair.fast, invariant=True)
+    bench.refused(plain(bench.batch(), output_attentions=True), pair.stock, pair.fast)
