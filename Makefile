@@ -11,8 +11,8 @@ PYTEST_ARGS ?=
 BENCH_ARGS ?=
 # Passed to make lock: --upgrade, --upgrade-package <name>, and what else `uv pip compile` takes.
 LOCK_ARGS ?=
-# Passed to pytest by make wheel-check.
-WHEEL_TESTS ?= tests
+# Passed to pytest by make wheel-check. Those left out compile sources of a checkout, not of the wheel.
+WHEEL_TESTS ?= tests --ignore tests/build --ignore tests/kernels
 # How many times as many examples make fuzz tries as make test.
 FUZZ ?= 20
 # Where make bench-kernels writes its results.
