@@ -15,6 +15,8 @@ LOCK_ARGS ?=
 WHEEL_TESTS ?= tests --ignore tests/build --ignore tests/kernels
 # How many times as many examples make fuzz tries as make test.
 FUZZ ?= 20
+FUZZERS := tests/untrusted tests/cpu_kernels/test_any_arguments.py tests/kernels/test_launch_params.py \
+  tests/kernels/test_invariant_on_kernels.py
 # Where make bench-kernels writes its results.
 KERNELS_JSON ?= build/kernels.json
 # Passed to make compare: --peers, --rows, --precisions, --threads, --json.
@@ -99,8 +101,8 @@ quick: $(VENV)/.ready ## The tests that are not marked slow, newest transformers
 	@$(VENV)/bin/python -m pytest -m "not slow" $(PYTEST_ARGS)
 
 # By hypothesis, which knows the shape of what it makes up.
-fuzz: $(VENV)/.ready ## The fuzzers of tests/untrusted with FUZZ times (20) as many examples, others each time
-	@BERTFAST_FUZZ='$(FUZZ)' $(VENV)/bin/python -m pytest tests/untrusted $(PYTEST_ARGS)
+fuzz: $(VENV)/.ready ## The fuzzers of inputs, files, ops and kernels with FUZZ times (20) as many examples, others each time
+	@BERTFAST_FUZZ='$(FUZZ)' $(VENV)/bin/python -m pytest $(FUZZERS) $(PYTEST_ARGS)
 
 lint: $(VENV)/.ready ## ruff, mypy and clang-format; changes nothing
 	@failed=0; \
