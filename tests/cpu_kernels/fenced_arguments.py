@@ -121,7 +121,7 @@ def _fenced(name: str, tensor: Tensor, in_front: bool) -> Tensor:
     return fence.tensor(tuple(tensor.shape), tensor.dtype, in_front).copy_(tensor)
 
 
-@settings(fuzzer(250), suppress_health_check=list(HealthCheck))
+@settings(fuzzer(150), suppress_health_check=list(HealthCheck))
 @given(_calls(), st.booleans())
 def check(call: tuple[str, str, Arguments, str], in_front: bool) -> None:
     kernel, name, arguments, form = call

@@ -84,7 +84,7 @@ def test_bfloat16_results_are_those_of_float32_rounded_once(operands, columns):
 
 def test_a_row_does_not_depend_on_others_nor_on_threads(threads, operands):
     """By one kind of instructions, to the bit."""
-    x, weight, bias = _operands(600, 200, 300)
+    x, weight, bias = _operands(200, 200, 300)
     layer = PackedDense(weight, bias, operands)
     together = layer(x, torch.float32)
     for rows in (1, 2, 16, 17, 33, 100):
