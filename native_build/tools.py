@@ -53,8 +53,11 @@ class Package:
 
 def find_compiler(environment: Mapping[str, str]) -> Compiler:
     """``CXX``, or the first of the usual names that is there."""
-    usual = next((name for name in _USUAL_COMPILERS if shutil.which(name)), _USUAL_COMPILERS[0])
-    command = tuple(shlex.split(environment.get("CXX", "") or usual))
+    chosen = environment.get("CXX", "") or next(filter(shutil.which, _USUAL_COMPILERS), None)
+    if chosen is None:
+        usual = ", ".join(_USUAL_COMPILERS)
+        raise CannotBuild(f"no C++ compiler: none of {usual} is on the PATH. Install g++, or name another by CXX")
+    command = tuple(shlex.split(chosen))
     try:
         return Compiler(command, run(*command, "--version").splitlines()[0])
     except CannotBuild as error:

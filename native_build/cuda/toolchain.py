@@ -62,15 +62,34 @@ def find_toolchain(environment: Mapping[str, str]) -> Toolchain:
     """Raises CannotBuild for the first thing that is missing. A second passes: nvcc compiles an empty kernel."""
     if not sys.platform.startswith("linux"):
         raise CannotBuild(f"the CUDA extension is built on Linux only, this is {sys.platform}")
+    _locate_nvcc(environment)
+    # Before nvcc is asked anything: without a host compiler it tells nothing of itself.
+    host = find_compiler(environment)
     # torch's copy of pybind11 would be found first in any case.
-    nvcc, torch, pybind11 = find_nvcc(environment), find_torch(), find_pybind11("torch", "pybind11")
-    host, python_headers = find_compiler(environment), find_python_headers()
+    nvcc, torch, pybind11 = find_nvcc(environment, host), find_torch(), find_pybind11("torch", "pybind11")
+    python_headers = find_python_headers()
     _compile_nothing(nvcc, host.command)
     return Toolchain(nvcc, host, torch, pybind11, python_headers)
 
 
-def find_nvcc(environment: Mapping[str, str]) -> Nvcc:
-    """Under CUDA_HOME or CUDA_PATH if one of these is set, or else on the PATH or where it usually is."""
+def find_nvcc(environment: Mapping[str, str], host: Compiler | None = None) -> Nvcc:
+    """Under CUDA_HOME or CUDA_PATH if one of these is set, or else on the PATH or where it usually is.
+
+    host: the compiler that it works with; None for its own choice.
+    """
+    found = _locate_nvcc(environment)
+    version = re.search(r"release [\d.]+, V([\d.]+)", run(found, "--version"))
+    if version is None:
+        raise CannotBuild(f"{found} --version names no version: it is no nvcc")
+    if _release(version[1]) < _OLDEST_NVCC:
+        raise CannotBuild(
+            f"nvcc {version[1]} ({found}) is too old: install CUDA 11.8 or later, and set CUDA_HOME to it"
+        )
+    known = re.findall(r"compute_(\d+)\b", run(found, "--list-gpu-arch"))
+    return Nvcc(Path(found), version[1], _toolkit(found, host), tuple(known))
+
+
+def _locate_nvcc(environment: Mapping[str, str]) -> str:
     home = environment.get("CUDA_HOME") or environment.get("CUDA_PATH")
     usual = os.pathsep.join([environment.get("PATH", ""), f"{_USUAL_HOME}/bin"])
     found = shutil.which("nvcc", path=f"{home}/bin" if home else usual)
@@ -80,23 +99,20 @@ def find_nvcc(environment: Mapping[str, str]) -> Nvcc:
             f"no nvcc {where}: install the CUDA toolkit, and set CUDA_HOME to its directory "
             "(such as /usr/local/cuda) or put its bin/ on the PATH"
         )
-    version = re.search(r"release [\d.]+, V([\d.]+)", run(found, "--version"))
-    if version is None:
-        raise CannotBuild(f"{found} --version names no version: it is no nvcc")
-    if _release(version[1]) < _OLDEST_NVCC:
-        raise CannotBuild(
-            f"nvcc {version[1]} ({found}) is too old: install CUDA 11.8 or later, and set CUDA_HOME to it"
-        )
-    known = re.findall(r"compute_(\d+)\b", run(found, "--list-gpu-arch"))
-    return Nvcc(Path(found), version[1], _toolkit(found), tuple(known))
+    return found
 
 
-def _toolkit(nvcc: str) -> Path:
+def _toolkit(nvcc: str, host: Compiler | None) -> Path:
     """The directory that nvcc itself calls TOP: the nvcc on the PATH may be a script or a link."""
-    top = re.search(r"^#\$ TOP=(.+)$", run(nvcc, "--dryrun", "-E", "-x", "cu", "/dev/null"), re.MULTILINE)
+    top = re.search(r"^#\$ TOP=(.+)$", _dry_run(nvcc, host), re.MULTILINE)
     if top is None:
         return Path(nvcc).resolve().parents[1]
     return Path(top[1]).resolve()
+
+
+def _dry_run(nvcc: str, host: Compiler | None) -> str:
+    chosen = () if host is None else ("-ccbin", host.command[0])
+    return run(nvcc, *chosen, "--dryrun", "-E", "-x", "cu", "/dev/null")
 
 
 def find_torch() -> Package:

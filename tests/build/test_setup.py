@@ -95,11 +95,32 @@ def test_nvcc_refuses_the_host_compiler(monkeypatch, tmp_path):
         toolchain._compile_nothing(nvcc, ("g++-99",))
 
 
-@pytest.mark.parametrize(("variables", "name"), [({"CXX": "no-such-compiler"}, "no-such-compiler"), ({}, r"g\+\+")])
-def test_no_compiler(monkeypatch, tmp_path, variables, name):
+@pytest.mark.parametrize(
+    ("variables", "why"),
+    [
+        ({"CXX": "no-such-compiler"}, "no-such-compiler cannot be run: "),
+        ({}, r"none of g\+\+, c\+\+, clang\+\+ is on the PATH"),
+    ],
+)
+def test_no_compiler(monkeypatch, tmp_path, variables, why):
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(CannotBuild, match=rf"^no C\+\+ compiler: {name} cannot be run: .* Install g\+\+, .* by CXX$"):
+    with pytest.raises(CannotBuild, match=rf"^no C\+\+ compiler: {why}.* Install g\+\+, or name another by CXX$"):
         tools.find_compiler(variables)
+
+
+def test_nvcc_without_a_host_compiler(monkeypatch, tmp_path):
+    """It tells nothing of itself then, and what it says instead names no compiler of C++."""
+    _program(tmp_path / "cuda" / "bin" / "nvcc", "echo 'Failed to preprocess host compiler properties.'; exit 1")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(CannotBuild, match=r"^no C\+\+ compiler: none of g\+\+, "):
+        toolchain.find_toolchain({"CUDA_HOME": str(tmp_path / "cuda")})
+
+
+def test_nvcc_is_asked_with_the_host_compiler_that_was_chosen(tmp_path):
+    script = 'case "$*" in *"-ccbin clang++"*) echo "#$ TOP=/opt/cuda";; *) echo "release 13.0, V13.0.1";; esac'
+    _program(tmp_path / "bin" / "nvcc", script)
+    found = toolchain.find_nvcc({"CUDA_HOME": str(tmp_path)}, tools.Compiler(("clang++", "-m64"), "clang version 18"))
+    assert found.home == Path("/opt/cuda")
 
 
 def test_whatever_compiler_there_is(monkeypatch, tmp_path):
