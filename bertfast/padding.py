@@ -113,7 +113,8 @@ def say_hidden(layout: Layout) -> bool:
     if hidden > 0:
         logger.warning(
             "bertfast: computing %d masked tokens of %d (%.0f %%), because the outputs there can be seen; "
-            "if you do not read them, bertfast.accelerate(model, pad_outputs='zero') drops them",
+            "if you do not read them, pad_outputs='zero' drops them, an option of bertfast.accelerate, of bertfast's "
+            "from_pretrained and of its pipeline",
             hidden,
             computed,
             100 * hidden / computed,
