@@ -24,7 +24,7 @@ from bertfast.bench.timing import Worker, as_json, interleaved, timing_of
 from bertfast.bench.workloads import random_batch
 from bertfast.environment.describe import summary as environment
 from bertfast.environment.record import write_json
-from bertfast.precision import missing
+from bertfast.linear import missing
 from bertfast.tables import table
 
 PRECISIONS = ("float32", "bfloat16", "int8")

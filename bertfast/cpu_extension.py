@@ -66,14 +66,25 @@ def module() -> ModuleType:
     return loaded.module
 
 
+def could_be_built() -> bool:
+    """Whether the kernels are not available, though this CPU runs them and nobody has turned them off."""
+    return not available() and _unwanted() is None
+
+
+def _unwanted() -> str | None:
+    """Why they must not be loaded even if they are there."""
+    if _variable("BERTFAST_CPU_KERNELS", "1", "0") == "0":
+        return "BERTFAST_CPU_KERNELS=0"
+    missing = [name for name in _NEEDED if not torch.cpu.get_capabilities().get(name)]
+    return f"they need AVX-512, and this CPU lacks {', '.join(missing)}" if missing else None
+
+
 @cache
 def _load() -> Loaded:
-    if _variable("BERTFAST_CPU_KERNELS", "1", "0") == "0":
-        return Loaded(reason="BERTFAST_CPU_KERNELS=0")
+    reason = _unwanted()
+    if reason is not None:
+        return Loaded(reason=reason)
     newest = _variable("BERTFAST_CPU_ISA", *_ISAS)
-    missing = [name for name in _NEEDED if not torch.cpu.get_capabilities().get(name)]
-    if missing:
-        return Loaded(reason=f"they need AVX-512, and this CPU lacks {', '.join(missing)}")
 
     def prepare(module: ModuleType) -> None:
         _check_sources(module)

@@ -33,11 +33,16 @@ def check_name(asked: object) -> None:
 
 def _hint(asked: object) -> str:
     """What may have been meant, by a usual short name or a dtype."""
-    name = str(asked).removeprefix("torch.").lower()
-    name = _OTHER_NAMES.get(name, name)
+    name = usual_name(asked)
     if name in ("float16", "float64"):
         return f"; for a model in {name}, convert it and leave precision out: model.to(torch.{name})"
     return f"; did you mean {name!r}?" if name in PRECISIONS else ""
+
+
+def usual_name(asked: object) -> str:
+    """``"bfloat16"`` for ``"bf16"``, ``"BFloat16"`` or ``torch.bfloat16``; what has no other name stays as it is."""
+    name = str(asked).removeprefix("torch.").lower()
+    return _OTHER_NAMES.get(name, name)
 
 
 @dataclass(frozen=True)
@@ -45,11 +50,12 @@ class Choice:
     """What a device makes of a precision that was asked for.
 
     reduced: ``"bfloat16"`` or ``"int8"``, or None to multiply in the dtype of the weights. lacks: why it is None though
-    one of them was asked for.
+    one of them was asked for. advice: what would multiply faster here, and is not there.
     """
 
     reduced: str | None = None
     lacks: str | None = None
+    advice: str | None = None
 
 
 def is_own(asked: str | None, dtype: torch.dtype) -> bool:
@@ -67,8 +73,8 @@ def check_float32(asked: str, dtype: torch.dtype) -> None:
 
 
 @cache
-def missing(precision: str) -> str | None:
-    """What this machine lacks to be fast, and right, in ``"bfloat16"`` or ``"int8"``; None if nothing."""
+def onednn_lacks(precision: str) -> str | None:
+    """What oneDNN lacks here to be fast, and right, in ``"bfloat16"`` or ``"int8"``; None if nothing."""
     if not torch.backends.mkldnn.is_available():
         return "this torch was built without oneDNN"
     has = torch.cpu.get_capabilities()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import nn
@@ -13,6 +13,7 @@ from bertfast.errors import PrecisionError
 from bertfast.families import Refused
 from bertfast.families import bert as family
 from bertfast.graphs import GraphLimits
+from bertfast.precision import Choice
 from bertfast.runner import LayerRunner
 from bertfast.staleness import Copied
 from bertfast.weights import EncoderWeights, build_weights, copied_roles
@@ -22,15 +23,15 @@ from bertfast.weights import EncoderWeights, build_weights, copied_roles
 class Prepared:
     """snapshot: what the model consisted of. runner: of small batches, None where launches cost nothing.
 
-    copied: the weights that were copied, None if all are read in place or if the originals were given up. lacks: why
-    they are not multiplied as was asked.
+    copied: the weights that were copied, None if all are read in place or if the originals were given up. choice:
+    what became of the precision that was asked for.
     """
 
     snapshot: guard.Snapshot
     weights: EncoderWeights
     runner: LayerRunner | None
     copied: Copied | None = None
-    lacks: str | None = None
+    choice: Choice = field(default_factory=Choice)
 
     def holds(self) -> bool:
         """Whether the model is still what was prepared."""
@@ -54,4 +55,4 @@ def prepare(model: nn.Module, precision: str | None = None, invariant: bool = Fa
         weights = build_weights(spec, parameters, choice.reduced, invariant)
     pool = weights.backend.make_graph_pool()
     runner = None if pool is None else LayerRunner(weights, pool, GraphLimits())
-    return Prepared(snapshot, weights, runner, copied, choice.lacks)
+    return Prepared(snapshot, weights, runner, copied, choice)

@@ -6,6 +6,7 @@ from torch import nn
 
 from bertfast.changing import CHANGING
 from bertfast.graphs import GraphCache
+from bertfast.precision import Choice
 from bertfast.prepared import Prepared, prepare
 from bertfast.released import release, renewed
 from bertfast.released_parameter import holds_released
@@ -72,13 +73,14 @@ class Preparation:
                 found = self.last = renewed(model, found)
                 return found
             found = self.last = prepare(model, self.precision, self.invariant)
-            self._say_precision(model, found.lacks)
+            self._say_precision(model, found.choice)
             return found
 
-    def _say_precision(self, model: nn.Module, lacks: str | None) -> None:
-        """Say once why another precision is used than was asked for."""
-        if lacks is not None and not self._said_precision:
-            logger.warning(
-                "bertfast: %s computes in float32, not in %s: %s", type(model).__name__, self.precision, lacks
-            )
+    def _say_precision(self, model: nn.Module, choice: Choice) -> None:
+        """Say once why another precision is used than was asked for, or what would be faster in this one."""
+        name = type(model).__name__
+        if choice.lacks is not None and not self._said_precision:
+            logger.warning("bertfast: %s computes in float32, not in %s: %s", name, self.precision, choice.lacks)
+        if choice.advice is not None and not self._said_precision:
+            logger.warning("bertfast: %s is multiplied by PyTorch's oneDNN: %s", name, choice.advice)
         self._said_precision = True

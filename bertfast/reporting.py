@@ -61,9 +61,9 @@ class Report:
     is None where nobody has waited for a GPU to count them. name: of the encoder in the model, empty for the model
     itself. dtype: of weights and activations; matmul_precision: in what float32 weights are multiplied. ops: who
     computed each step of a fast call. What is kept: cuda_graphs, their bytes, and buffer_bytes of what they read;
-    weight_copy_bytes of a reduced precision: without one, weights are read in place. others: of the model's other
-    encoders, each for its own last call. fault: why the device computes nothing more in this process, None as long as
-    no call of this encoder has met that.
+    weight_copy_bytes of a reduced precision: without one, weights are read in place. advice: who would multiply faster
+    here, and is not there. others: of the model's other encoders, each for its own last call. fault: why the device
+    computes nothing more in this process, None as long as no call of this encoder has met that.
     """
 
     encoder: str
@@ -85,6 +85,7 @@ class Report:
     matmul_precision: str | None = None
     weight_copy_bytes: int = 0
     ops: Mapping[str, str] = field(default_factory=dict)
+    advice: str | None = None
     others: tuple[Report, ...] = ()
     fault: str | None = None
 
@@ -112,6 +113,8 @@ class Report:
             lines.append(f"  weights: {self.dtype}{products}, {copies}")
         if self.ops:
             lines.append("  ops: " + ", ".join(f"{step} by {who}" for step, who in self.ops.items()))
+        if self.advice:
+            lines.append(f"  advice: {self.advice}")
         if self.cuda_graphs or self.buffer_bytes:
             graphs, buffers = (size / 2**20 for size in (self.cuda_graph_bytes, self.buffer_bytes))
             lines.append(f"  kept: {self.cuda_graphs} CUDA graphs of {graphs:.1f} MiB, buffers of {buffers:.1f} MiB")

@@ -25,7 +25,8 @@ from tolerances import TOLERANCES, assert_same_output
 from torch import Tensor, nn
 
 import bertfast
-from bertfast.precision import missing
+from bertfast import cpu_dense
+from bertfast.precision import onednn_lacks
 
 torch.set_num_threads(1)
 # torch's tracing log is not for people; pytest would print all of it below a failing test.
@@ -241,15 +242,16 @@ def fake_gpu(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
 
 @pytest.fixture
 def cpu_with(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
-    """``cpu_with(*names)``: torch says that this CPU has these instruction sets and no others."""
+    """``cpu_with(*names)``: torch says that this CPU has these instruction sets and no others; oneDNN multiplies."""
 
     def pretend(*names: str) -> None:
         monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: dict.fromkeys(names, True))
-        missing.cache_clear()
+        monkeypatch.setattr(cpu_dense, "serves", lambda precision: False)
+        onednn_lacks.cache_clear()
 
     yield pretend
     monkeypatch.undo()
-    missing.cache_clear()
+    onednn_lacks.cache_clear()
 
 
 @pytest.fixture(params=REDUCED)

@@ -17,7 +17,7 @@ import torch
 import transformers
 
 import bertfast
-from bertfast.precision import missing
+from bertfast.linear import missing
 
 MODELS = ("float32", "float32 by oneDNN", "bfloat16", "int8")
 _WAIT_S = 40

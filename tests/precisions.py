@@ -8,8 +8,8 @@ import pytest
 from torch import Tensor
 
 from bertfast import cpu_dense, cpu_extension
-from bertfast.linear import PortableLinear
-from bertfast.precision import missing
+from bertfast.linear import PortableLinear, missing
+from bertfast.precision import onednn_lacks
 
 #: Who multiplies in them: oneDNN through torch, or bertfast._cpu.
 MULTIPLIERS = ("onednn", "native")
@@ -34,6 +34,8 @@ def multiply_by(multiplier: str, monkeypatch: pytest.MonkeyPatch) -> None:
         if not all(map(cpu_dense.serves, REDUCED)):
             pytest.skip(f"needs bertfast._cpu and a CPU with AVX512-BF16 and VNNI: {cpu_extension.why_not()}")
         return
+    for reason in filter(None, map(onednn_lacks, filter(cpu_dense.serves, REDUCED))):
+        pytest.skip(reason)
     monkeypatch.setattr(cpu_dense, "serves", lambda precision: False)
 
 

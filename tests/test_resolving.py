@@ -5,9 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 
+from bertfast import cpu_dense, cpu_extension
 from bertfast.backends import CpuBackend, CudaBackend, resolve_precision
 from bertfast.errors import PrecisionError
-from bertfast.precision import PRECISIONS, Choice, missing
+from bertfast.linear import missing
+from bertfast.precision import PRECISIONS, Choice
 
 _FLOAT32, _BFLOAT16, _FLOAT16, _FLOAT64 = torch.float32, torch.bfloat16, torch.float16, torch.float64
 _NO_BFLOAT16 = "this CPU has neither AMX-BF16 nor AVX512-BF16"
@@ -118,3 +120,47 @@ def test_without_onednn_nothing_is_fast(precision, cpu_with, monkeypatch):
     monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: False)
     cpu_with("amx_bf16", "amx_int8")
     assert missing(precision) == "this torch was built without oneDNN"
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "int8"])
+def test_who_multiplies_is_asked(precision, cpu_with, monkeypatch):
+    """Native kernels do, where they are: what oneDNN lacks does not matter then."""
+    cpu_with("avx2")
+    assert missing(precision) is not None
+    monkeypatch.setattr(cpu_dense, "serves", lambda name: name == precision)
+    assert missing(precision) is None
+    assert CpuBackend().resolve(precision, _FLOAT32) == Choice(precision)
+
+
+_AVX512 = ("avx512_f", "avx512_bw", "avx512_vl", "avx512_dq", "fma3")
+
+
+@pytest.fixture
+def not_built(monkeypatch):
+    monkeypatch.setattr(cpu_extension, "available", lambda: False)
+    monkeypatch.setattr(cpu_extension, "why_not", lambda: "nobody has built them; build them")
+
+
+@pytest.mark.parametrize(
+    ("precision", "instructions", "advised"),
+    [
+        ("bfloat16", (*_AVX512, "avx512_bf16"), True),
+        ("int8", (*_AVX512, "avx512_vnni"), True),
+        ("bfloat16", ("avx512_bf16",), False),
+        ("bfloat16", (*_AVX512, "amx_bf16"), False),
+        ("int8", ("avx_vnni",), False),
+    ],
+)
+def test_kernels_that_could_run_and_are_not_there_are_told_of(precision, instructions, advised, cpu_with, not_built):
+    cpu_with(*instructions)
+    advice = (
+        f"this CPU could run bertfast's own kernels in {precision}, and they are not there: nobody has built them; "
+        "build them"
+    )
+    assert CpuBackend().resolve(precision, _FLOAT32) == Choice(precision, advice=advice if advised else None)
+
+
+def test_kernels_that_were_turned_off_are_not_told_of(cpu_with, not_built, monkeypatch):
+    cpu_with(*_AVX512, "avx512_bf16")
+    monkeypatch.setenv("BERTFAST_CPU_KERNELS", "0")
+    assert CpuBackend().resolve("bfloat16", _FLOAT32) == Choice("bfloat16")

@@ -29,7 +29,7 @@ from bertfast.linear import (
     PortableLinear,
     select_cpu_linear,
 )
-from bertfast.precision import missing
+from bertfast.precision import onednn_lacks
 from bertfast.roofline.work import Work
 
 PRECISIONS = ("float32", "bfloat16", "int8")
@@ -77,7 +77,7 @@ def _has_native(precision: str) -> bool:
 
 
 def groups(precision: str) -> Iterator[Group]:
-    """All layers and shapes in a precision, which this machine has (`bertfast.precision.missing`)."""
+    """All layers and shapes in a precision, which this machine has (`bertfast.precision.onednn_lacks`)."""
     for model, all_rows in _ROWS.items():
         hidden, _, inner = MODELS[model]
         for rows in all_rows:
@@ -87,7 +87,7 @@ def groups(precision: str) -> Iterator[Group]:
 
 def unavailable(precision: str) -> str | None:
     """Why this machine has not the precision, or None."""
-    return None if precision == "float32" else missing(precision)
+    return None if precision == "float32" else onednn_lacks(precision)
 
 
 @dataclass(frozen=True)

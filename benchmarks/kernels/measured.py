@@ -16,7 +16,7 @@ from benchmarks.gpu.timers import CACHES, CudaTimer, Timed, samples, turns
 from benchmarks.kernels.groups import Group
 from benchmarks.kernels.host import HostTimed, HostTimer
 from benchmarks.kernels.implementations import PYTORCH
-from bertfast.precision import missing
+from bertfast.precision import onednn_lacks
 
 _MOST_INPUTS = 2048
 _COPY_BYTES, _GEMM_SIZE, _ROUNDS = 1 << 29, 2048, 7
@@ -130,7 +130,7 @@ def _on_host(timer: HostTimer | CudaTimer) -> bool:
 
 def _host_ceilings(timer: HostTimer | CudaTimer) -> Ceilings:
     found = measure_ceilings(timer, _COPY_BYTES, _GEMM_SIZE, _ROUNDS)
-    if missing("int8") is not None:
+    if onednn_lacks("int8") is not None:
         return found
     return replace(found, gemm_flops={**found.gemm_flops, "int8": _int8_product(timer)})
 

@@ -11,12 +11,12 @@ from torch import Tensor
 
 from bertfast import cpu_dense, cpu_kernels
 from bertfast.forking import keep_threads_forkable
-from bertfast.linear import Linear, padded_rows, select_cpu_linear, select_invariant_cpu_linear
+from bertfast.linear import Linear, advice, missing, padded_rows, select_cpu_linear, select_invariant_cpu_linear
 from bertfast.ops import first_token_attention, varlen_attention
 from bertfast.ops.first_token_attention import attend_first_apart
 from bertfast.ops.varlen_attention import attend_apart, attend_runs
 from bertfast.packing import Sequences
-from bertfast.precision import Choice, check_float32, is_own, missing
+from bertfast.precision import Choice, check_float32, is_own
 
 # 1024 rows of [rows, I] float32 are 12 MB in BERT-base: what a core's share of the last cache holds. With int8 the
 # passes between the products count for more, and 256 rows stay near the core's own cache.
@@ -50,7 +50,7 @@ class CpuBackend:
         wanted = "bfloat16" if asked == "auto" else asked
         lacks = missing(wanted)
         if lacks is None:
-            return Choice(wanted)
+            return Choice(wanted, advice=advice(wanted))
         return Choice() if asked == "auto" else Choice(lacks=lacks)
 
     def linear(self, dtype: torch.dtype, precision: str | None = None, invariant: bool = False) -> type[Linear]:

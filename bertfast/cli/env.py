@@ -98,7 +98,8 @@ def _precisions(found: Mapping[str, Any]) -> Iterator[str]:
     for reduced in found["precisions"]:
         runs = "an error" if reduced["runs"] is None else f"{reduced['runs']}, dense layers by {reduced['linear']}"
         why = f": {reduced['why_not']}" if reduced["why_not"] else ""
-        yield f"  {reduced['device']} {reduced['asked']}: {runs}{why}"
+        advice = "; bertfast's own kernels could, and are not loaded: see above" if reduced["advice"] else ""
+        yield f"  {reduced['device']} {reduced['asked']}: {runs}{why}{advice}"
 
 
 def _fields(pairs: Iterable[tuple[str, str]]) -> str:

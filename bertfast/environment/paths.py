@@ -35,13 +35,14 @@ class Path:
 @dataclass(frozen=True)
 class Reduced:
     """What ``precision=asked`` gives for float32 weights on a device: what they are multiplied in and by whom (linear),
-    and why not as asked."""
+    why not as asked, and who would be faster and is not there (advice)."""
 
     device: str
     asked: str
     runs: str | None
     why_not: str | None = None
     linear: str | None = None
+    advice: str | None = None
 
 
 def paths(devices: list[str]) -> list[Path]:
@@ -73,7 +74,9 @@ def _reduced(name: str, asked: str) -> Reduced:
         linear = backend.linear(torch.float32, choice.reduced).name
     except (PrecisionError, SettingError) as error:
         return Reduced(name, asked, None, public(str(error)))
-    return Reduced(name, asked, choice.reduced or "float32", choice.lacks, linear)
+    return Reduced(
+        name, asked, choice.reduced or "float32", choice.lacks, linear, choice.advice and public(choice.advice)
+    )
 
 
 def _backend(name: str) -> Backend:

@@ -13,7 +13,7 @@ from bertfast.linear.native import NativeBFloat16Linear, NativeInt8Linear, fuse_
 from bertfast.linear.onednn import FusedLinear, OneDnnLinear
 from bertfast.linear.portable import PortableLinear
 from bertfast.linear.rows import filled_up, padded_rows
-from bertfast.linear.select import select_cpu_linear, select_invariant_cpu_linear
+from bertfast.linear.select import advice, missing, select_cpu_linear, select_invariant_cpu_linear
 from bertfast.norm import Norm
 
 __all__ = [
@@ -31,12 +31,14 @@ __all__ = [
     "OneDnnLinear",
     "PortableLinear",
     "Tail",
+    "advice",
     "check_rows_alike",
     "filled_up",
     "fuse_tail",
     "in_blocks",
     "in_pieces",
     "is_one_row",
+    "missing",
     "padded_rows",
     "select_cpu_linear",
     "select_invariant_cpu_linear",

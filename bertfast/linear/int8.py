@@ -10,7 +10,7 @@ from torch import Tensor
 
 from bertfast.linear.activation import activate_
 from bertfast.norm import Norm
-from bertfast.precision import missing
+from bertfast.precision import onednn_lacks
 
 _LARGEST = 127
 _SMALLEST = 2.0**-120
@@ -36,7 +36,7 @@ class Int8Linear:
         self._no_shift = torch.zeros(len(weight), dtype=torch.int32)
         self._bias = torch.cat(tuple(biases))
         # Attention computes in what it gets.
-        self.dtype = torch.bfloat16 if missing("bfloat16") is None else torch.float32
+        self.dtype = torch.bfloat16 if onednn_lacks("bfloat16") is None else torch.float32
         self._bias_reduced = self._bias.to(self.dtype)
         kept = (weight, self._scales, self._no_shift, self._bias, self._bias_reduced)
         self.num_bytes = sum(tensor.nbytes for tensor in kept)

@@ -8,11 +8,16 @@ import torch
 from torch import Tensor
 
 from bertfast.cpu_dense import PackedDense, PackedTail
-from bertfast.cpu_kernels import NAME, residual_layer_norm
+from bertfast.cpu_kernels import NAME, has_attention, residual_layer_norm
 from bertfast.linear.activation import activate_
 from bertfast.linear.interface import Linear
 from bertfast.norm import Norm
-from bertfast.precision import missing
+from bertfast.precision import onednn_lacks
+
+
+def _attends_in_bfloat16() -> bool:
+    """Whether attention is fast in it: by a kernel, or by oneDNN, which PyTorch's attention multiplies by."""
+    return has_attention(torch.bfloat16) or onednn_lacks("bfloat16") is None
 
 
 class NativeLinear:
@@ -30,7 +35,7 @@ class NativeLinear:
     def __init__(self, weights: Sequence[Tensor], biases: Sequence[Tensor]) -> None:
         self.packed = PackedDense(torch.cat(tuple(weights)), torch.cat(tuple(biases)), self.precision)
         self.num_bytes = self.packed.num_bytes
-        self.dtype = torch.bfloat16 if missing("bfloat16") is None else torch.float32
+        self.dtype = torch.bfloat16 if _attends_in_bfloat16() else torch.float32
 
     def __call__(self, x: Tensor, out: Tensor | None = None) -> Tensor:
         return self.packed(x, self.dtype)

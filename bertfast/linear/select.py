@@ -17,10 +17,31 @@ from bertfast.linear.mixed import MixedLinear
 from bertfast.linear.native import NativeBFloat16Linear, NativeInt8Linear
 from bertfast.linear.onednn import OneDnnLinear
 from bertfast.linear.portable import PortableLinear
+from bertfast.precision import onednn_lacks
 
+# Of `torch.cpu.get_capabilities`: what the native kernels take, beyond AVX-512.
+_NATIVE_NEEDS = {"bfloat16": "avx512_bf16", "int8": "avx512_vnni"}
 _CHOICES = ("auto", "blas", "onednn", "portable")
 _REDUCED: dict[str, type[Linear]] = {"bfloat16": BFloat16Linear, "int8": Int8Linear}
 _NATIVE: dict[str, type[Linear]] = {"bfloat16": NativeBFloat16Linear, "int8": NativeInt8Linear}
+
+
+def missing(precision: str) -> str | None:
+    """What this machine lacks for products in ``"bfloat16"`` or ``"int8"`` by whom `select_cpu_linear` chooses.
+
+    None if nothing: they are fast, and right. Raises SettingError as `bertfast.cpu_extension.available` does.
+    """
+    return None if cpu_dense.serves(precision) else onednn_lacks(precision)
+
+
+def advice(precision: str) -> str | None:
+    """Where oneDNN multiplies in ``"bfloat16"`` or ``"int8"``: why bertfast's own kernels, which could, do not."""
+    fit = torch.cpu.get_capabilities().get(_NATIVE_NEEDS[precision])
+    if not fit or not cpu_extension.could_be_built():
+        return None
+    return (
+        f"this CPU could run bertfast's own kernels in {precision}, and they are not there: {cpu_extension.why_not()}"
+    )
 
 
 def select_cpu_linear(dtype: torch.dtype, precision: str | None = None) -> type[Linear]:

@@ -105,6 +105,7 @@ def _report(encoder: nn.Module, name: str, engine: Engine, call: Call) -> Report
         weight_copy_bytes=0 if weights is None else weights.copy_bytes,
         ops=_ops(weights, call),
         fault=None if engine.health.fault is None else engine.health.fault.reason,
+        advice=None if engine.preparation.last is None else engine.preparation.last.choice.advice,
     )
 
 

@@ -12,7 +12,7 @@ from precisions import REDUCED, CopyingLinear
 from torch import Tensor
 
 import bertfast
-from bertfast.precision import missing
+from bertfast.linear import missing
 
 
 @pytest.fixture

@@ -64,6 +64,21 @@ def test_auto_is_bfloat16_where_that_is_fast(precision, make_pair, batch, all_fa
     assert bertfast.explain(pair.fast).matmul_precision == precision
 
 
+def test_kernels_that_are_not_there_are_said_once(make_pair, batch, precision, monkeypatch, caplog):
+    monkeypatch.setattr("bertfast.backends.cpu.advice", lambda asked: f"{asked} could be faster")
+    pair = make_pair()
+    caplog.set_level(logging.WARNING, logger="bertfast")
+    bertfast.accelerate(pair.fast, precision=precision, pad_outputs="exact")
+    for _ in range(2):
+        pair.fast(**batch)
+    name = type(pair.fast).__name__
+    assert [record.getMessage() for record in caplog.records] == [
+        f"bertfast: {name} is multiplied by PyTorch's oneDNN: {precision} could be faster"
+    ]
+    assert bertfast.explain(pair.fast).advice == f"{precision} could be faster"
+    assert f"  advice: {precision} could be faster" in str(bertfast.explain(pair.fast))
+
+
 def test_what_the_cpu_lacks_is_said_and_float32_used(make_pair, batch, cpu_with, caplog):
     pair = make_pair()
     cpu_with("avx512_bf16")

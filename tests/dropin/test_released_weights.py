@@ -10,9 +10,9 @@ import torch
 from torch import nn
 
 import bertfast
-from bertfast import engines
+from bertfast import cpu_dense, engines
 from bertfast.errors import ReleasedWeightsError
-from bertfast.precision import missing
+from bertfast.precision import onednn_lacks
 from bertfast.released_parameter import ReleasedParameter, holds_released
 from dropin.helpers import check_reduced, output_of
 
@@ -158,9 +158,10 @@ def test_what_was_not_given_up_is_not_given_up_later(make_pair, precision, batch
     model = make_pair().fast
     with monkeypatch.context() as slow_cpu:
         slow_cpu.setattr(torch.cpu, "get_capabilities", dict)
-        missing.cache_clear()
+        slow_cpu.setattr(cpu_dense, "serves", lambda asked: False)
+        onednn_lacks.cache_clear()
         bertfast.accelerate(model, precision=precision, keep_original=False)
-    missing.cache_clear()
+    onednn_lacks.cache_clear()
     for made in (model, copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
         output_of(made.to("cpu"), batch)
         assert not holds_released(made)

@@ -15,7 +15,7 @@ from bertfast import cpu_extension, cpu_kernels, extension
 from bertfast.backends import CpuBackend, resolve_precision
 from bertfast.environment import compiled, cpu, describe, gpus, packages, paths
 from bertfast.errors import SettingError
-from bertfast.precision import missing
+from bertfast.linear import missing
 from bertfast.versions import check_versions
 
 

@@ -18,7 +18,7 @@ from benchmarks.kernels.measured import check
 from benchmarks.kernels.tables import by_key
 from bertfast import cpu_dense, cpu_extension, ops
 from bertfast.linear import Norm
-from bertfast.precision import missing
+from bertfast.precision import onednn_lacks
 
 _GROUPS = [group for group in by_key().values() if group.device == "cpu"]
 _OPS = [group for group in _GROUPS if group.op in ops.__all__]
@@ -80,7 +80,9 @@ def test_every_op_layer_and_dtype_is_there():
     for op in ops.__all__:
         dtypes = {group.dtype for group in _OPS if group.op == op}
         assert dtypes == ({"int64"} if op == "unpad_input" else {"float32", "bfloat16", "float16"})
-    there = {precision for precision in dense_groups.PRECISIONS if precision == "float32" or not missing(precision)}
+    there = {
+        precision for precision in dense_groups.PRECISIONS if precision == "float32" or not onednn_lacks(precision)
+    }
     assert {group.dtype for group in _GROUPS if group.op in _LAYERS} == there
 
 

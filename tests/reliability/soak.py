@@ -22,8 +22,7 @@ import torch
 import transformers
 
 import bertfast
-from bertfast.linear import mixed
-from bertfast.precision import missing
+from bertfast.linear import missing, mixed
 
 CASES: dict[str, dict[str, Any]] = {
     "float32": {},

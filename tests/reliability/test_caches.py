@@ -12,9 +12,8 @@ import torch
 
 import bertfast
 from bertfast import cpu_kernels, reporting
-from bertfast.linear import MixedLinear
+from bertfast.linear import MixedLinear, missing
 from bertfast.norm import Norm
-from bertfast.precision import missing
 
 _PACKAGE = Path(bertfast.__file__).parent
 _DOCS = _PACKAGE.parent / "docs" / "reliability.md"

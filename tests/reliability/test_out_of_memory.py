@@ -10,7 +10,7 @@ import pytest
 from precisions import REDUCED
 
 from bertfast import cpu_dense
-from bertfast.precision import missing
+from bertfast.linear import missing
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs /proc and RLIMIT_AS")
 

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 import bertfast
 from bertfast.errors import ReleasedWeightsError
-from bertfast.precision import missing
+from bertfast.linear import missing
 
 pytestmark = pytest.mark.slow
 

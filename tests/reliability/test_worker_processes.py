@@ -12,7 +12,7 @@ import torch
 
 import bertfast
 from bertfast.errors import ReleasedWeightsError
-from bertfast.precision import missing
+from bertfast.linear import missing
 
 pytestmark = pytest.mark.slow
 

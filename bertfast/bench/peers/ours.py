@@ -8,7 +8,7 @@ from torch import Tensor
 import bertfast
 from bertfast.bench.models import Embedder, build
 from bertfast.bench.setup import Forward, Setup
-from bertfast.precision import missing
+from bertfast.linear import missing
 
 
 def why_not(setup: Setup, variant: str) -> str | None:

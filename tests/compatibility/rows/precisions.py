@@ -15,7 +15,7 @@ from precisions import REDUCED, needs
 from tolerances import REDUCED_TOLERANCES, TOLERANCES
 
 import bertfast
-from bertfast.precision import missing
+from bertfast.linear import missing
 from compatibility import docstrings
 from compatibility.behaviours import BOTH, FALLBACK, FAST, REFUSED, TRACED, behaviour
 from compatibility.bench import BOUND, TEXTS, Bench, assert_same, plain, same_gradients
