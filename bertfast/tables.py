@@ -15,3 +15,8 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
         return "  ".join([first.ljust(widths[0]), *map(str.rjust, others, widths[1:])])
 
     return "\n".join(map(aligned, lines))
+
+
+def counted(count: int, noun: str) -> str:
+    """``"1 call"``, ``"3 calls"``."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

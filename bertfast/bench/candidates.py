@@ -89,6 +89,8 @@ CANDIDATES: dict[str, Candidate] = {
     "openvino": Candidate("openvino", {"cpu": ("float32", "bfloat16")}, ("onnx", "openvino")),
     "ctranslate2": Candidate("ctranslate2", {"cpu": PRECISIONS, "cuda": GPU_PRECISIONS}, ("ctranslate2",)),
 }
+#: As people call torch.compile.
+ALIASES = {"compile": "compiled", "compile-static": "compiled-static"}
 PEERS = tuple(name for name, candidate in CANDIDATES.items() if not candidate.is_ours)
 
 

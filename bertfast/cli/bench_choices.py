@@ -7,39 +7,46 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-import transformers
 
-from bertfast.bench.candidates import CANDIDATES, GPU_PRECISIONS, OURS, PRECISIONS, how_to_install
-from bertfast.bench.models import MINILM, SIZES, config_of, path_of
+from bertfast.backends import resolve_precision
+from bertfast.bench.candidates import ALIASES, CANDIDATES, GPU_PRECISIONS, OURS, PRECISIONS, how_to_install
+from bertfast.bench.models import MINILM, SIZES, config_of
 from bertfast.bench.workloads import Workload, grid, of_texts
+from bertfast.cli.batches import check_vocabulary, encode, position_limit
 from bertfast.cli.errors import UsageError
+from bertfast.cli.loading import label_of, load_config, load_tokenizer
+from bertfast.cli.precisions import check_precisions
 from bertfast.cli.texts import read_texts
 
-# As people call torch.compile.
-_ALIASES = {"compile": "compiled", "compile-static": "compiled-static"}
 _LIMIT = 64
 
 
 def config(model: str) -> Any:
     """The model's config."""
+    if model in SIZES:
+        return config_of(model)
     try:
-        found = config_of(model)
-    except (OSError, ValueError) as error:
-        names = ", ".join([*SIZES, MINILM])
-        reason = " ".join(str(error).split())[:200]
-        raise UsageError(f"model {model}: expected one of {names}, a folder, or a name on the hub: {reason}") from error
+        found = load_config(model)
+    except UsageError as error:
+        raise UsageError(f"{error}; or one that is built in: {', '.join([*SIZES, MINILM])}") from error
     if not hasattr(found, "hidden_size") or not hasattr(found, "max_position_embeddings"):
-        raise UsageError(f"model {model}: expected an encoder like BERT, got model_type {found.model_type}")
+        raise UsageError(f"{label_of(model)}: expected an encoder like BERT, got model_type {found.model_type}")
     return found
 
 
-def precisions(text: str, where: str) -> list[str]:
-    """Those that are asked for, in their order."""
-    allowed = PRECISIONS if where == "cpu" else GPU_PRECISIONS
-    given = _split(text)
-    if unknown := [name for name in given if name not in allowed]:
-        raise UsageError(f"--precision: expected names of {', '.join(allowed)} on {where}, got {', '.join(unknown)}")
-    return given
+def precisions(text: str, device: torch.device) -> list[str]:
+    """Those that are asked for, in their order; "auto" is the one that `bertfast.accelerate` would take."""
+    allowed = PRECISIONS if device.type == "cpu" else GPU_PRECISIONS
+    given = _split("--precision", text)
+    check_precisions(given, (*allowed, "auto"), f" on {device.type}")
+    return list(dict.fromkeys(_taken(name, device) for name in given))
+
+
+def _taken(precision: str, device: torch.device) -> str:
+    """Of float32 weights."""
+    if precision != "auto":
+        return precision
+    return resolve_precision("auto", torch.empty(0, device=device)).reduced or "float32"
 
 
 def threads(given: Sequence[int] | None) -> list[int]:
@@ -51,32 +58,25 @@ def candidates(text: str) -> list[str]:
     """bertfast, and those that are asked for: all of them installed."""
     others = [name for name in CANDIDATES if name != OURS]
     installed = [name for name in others if not CANDIDATES[name].missing()]
-    given = installed if text.strip() == "all" else [_ALIASES.get(name, name) for name in _split(text)]
-    here = f"installed here: {', '.join(map(_said, installed))}"
+    given = installed if text.strip() == "all" else [ALIASES.get(name, name) for name in _split("--against", text)]
+    here = f"installed here: {', '.join(installed)}"
     if unknown := [name for name in given if name not in CANDIDATES]:
-        names = ", ".join(map(_said, others))
-        raise UsageError(f"--against: expected names of {names}, or all, got {', '.join(unknown)}; {here}")
+        raise UsageError(f"--against {','.join(unknown)}: expected names of {', '.join(others)}, or all; {here}")
     for name in given:
         if CANDIDATES[name].missing():
             raise UsageError(f"--against {name}: {how_to_install(CANDIDATES[name])}; {here}")
     return list(dict.fromkeys([OURS, *given]))
 
 
-def _said(name: str) -> str:
-    """A candidate's name as people type it."""
-    return next((alias for alias, meant in _ALIASES.items() if meant == name), name)
-
-
 def workloads(arguments: argparse.Namespace, model_config: Any) -> list[Workload]:
     """A grid of batches, or texts."""
-    most = model_config.max_position_embeddings
     if arguments.texts is not None:
         if arguments.length or arguments.fill:
             raise UsageError("--texts: texts have their own lengths; leave --length and --fill out")
-        return of_texts(_texts(arguments), arguments.batch, _tokenizer(arguments), most)
+        return _of_texts(arguments, model_config)
     if arguments.limit or arguments.tokenizer:
         raise UsageError("--limit and --tokenizer: of --texts, which is not given")
-    lengths = arguments.length or [32, 128]
+    most, lengths = model_config.max_position_embeddings, arguments.length or [32, 128]
     if max(lengths) > most:
         raise UsageError(f"--length: this model takes at most {most} tokens, got {max(lengths)}")
     return grid(
@@ -84,25 +84,26 @@ def workloads(arguments: argparse.Namespace, model_config: Any) -> list[Workload
     )
 
 
-def _texts(arguments: argparse.Namespace) -> list[str]:
+def _of_texts(arguments: argparse.Namespace, model_config: Any) -> list[Workload]:
     found = read_texts(arguments.texts or None, arguments.limit or _LIMIT).texts
     if any(text.pair is not None for text in found):
         raise UsageError(f"--texts {arguments.texts}: pairs of texts; expected single ones, without text_pair")
-    return [text.text for text in found]
+    tokenizer = _tokenizer(arguments)
+    most = position_limit(tokenizer, model_config)
+    check_vocabulary(tokenizer, encode(tokenizer, found, most), model_config)
+    return of_texts([text.text for text in found], arguments.batch, tokenizer, most)
 
 
 def _tokenizer(arguments: argparse.Namespace) -> Any:
     """The model's own; for weights that are drawn, MiniLM's, whose vocabulary is BERT's."""
-    name = arguments.tokenizer or (MINILM if arguments.model in SIZES else arguments.model)
     try:
-        return transformers.AutoTokenizer.from_pretrained(path_of(name))
-    except (OSError, ValueError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise UsageError(f"--texts: no tokenizer of {name}: {reason}; name one by --tokenizer") from error
+        return load_tokenizer(arguments.tokenizer or (MINILM if arguments.model in SIZES else arguments.model))
+    except UsageError as error:
+        raise UsageError(f"--texts: {error}; name one by --tokenizer") from error
 
 
-def _split(text: str) -> list[str]:
+def _split(option: str, text: str) -> list[str]:
     given = list(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
     if not given:
-        raise UsageError(f"expected names separated by commas, got {text!r}")
+        raise UsageError(f"{option}: expected names separated by commas, got {text!r}")
     return given

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
-import shlex
-import sys
 from typing import Any
 
 from bertfast.bench.exports import folder_for
@@ -17,35 +15,44 @@ from bertfast.bench.table import LEGEND, has_ours, heading, lines
 from bertfast.bench.timing import CandidateError
 from bertfast.cli.bench_choices import candidates, config, precisions, threads, workloads
 from bertfast.cli.errors import UsageError
-from bertfast.cli.loading import find_device, quiet
+from bertfast.cli.loading import find_device, label_of, quiet
+from bertfast.cli.outputs import check_file, check_folder
 from bertfast.environment.describe import describe, summary
-from bertfast.environment.privacy import public
 from bertfast.environment.record import write_json
+from bertfast.roofline.cases import cases
+from bertfast.roofline.figure import draw as draw_roofline
+from bertfast.roofline.machines import GPUS
+from bertfast.tables import counted
 
 
 def bench(arguments: argparse.Namespace) -> int:
     """Exit code 0; 1 if bertfast could not run a workload."""
-    if arguments.plot and importlib.util.find_spec("matplotlib") is None:
-        raise UsageError("--plot: matplotlib is not installed; pip install 'bertfast[plot]'")
-    where, model_config = str(find_device(arguments.device)), config(arguments.model)
-    with quiet(), folder_for(arguments.model, arguments.cache) as folder:
-        comparison = Comparison(
-            arguments.model,
-            where,
-            precisions(arguments.precision, where),
-            threads(arguments.threads),
-            candidates(arguments.against),
-            workloads(arguments, model_config),
-            Plan(arguments.rounds, arguments.warmup),
-            folder,
-        )
-        sections = _measured(comparison, arguments)
+    device = find_device(arguments.device)
+    with quiet():
+        model_config = config(arguments.model)
+        wanted, names = precisions(arguments.precision, device), candidates(arguments.against)
+        work, plan = workloads(arguments, model_config), Plan(arguments.rounds, arguments.warmup)
+        _check_outputs(arguments)
+        with folder_for(arguments.model, arguments.cache) as folder:
+            comparison = Comparison(
+                arguments.model, str(device), wanted, threads(arguments.threads), names, work, plan, folder
+            )
+            sections = _measured(comparison, arguments)
     _plot(arguments, sections)
     return 0 if has_ours(sections) else 1
 
 
+def _check_outputs(arguments: argparse.Namespace) -> None:
+    if arguments.plot and importlib.util.find_spec("matplotlib") is None:
+        raise UsageError("--plot: matplotlib is not installed; pip install 'bertfast[plot]'")
+    check_file("--json", arguments.json)
+    check_folder("--plot", arguments.plot)
+    check_folder("--cache", arguments.cache)
+
+
 def _measured(comparison: Comparison, arguments: argparse.Namespace) -> list[Section]:
-    print(f"{arguments.model}, {comparison.plan.rounds} rounds after {comparison.plan.warmup} calls to warm up")
+    label, plan = label_of(arguments.model), comparison.plan
+    print(f"{label}, {plan.rounds} rounds after {counted(plan.warmup, 'call')} to warm up")
     print(", ".join(f"{key} {value}" for key, value in summary().items()))
     environment = describe() if arguments.json else {}
     sections: list[Section] = []
@@ -60,7 +67,7 @@ def _measured(comparison: Comparison, arguments: argparse.Namespace) -> list[Sec
                 if arguments.json:  # as far as it went: a whole run may take long
                     write_json(arguments.json, {"environment": environment, **_record(arguments, sections)})
         except CandidateError as error:
-            raise UsageError(f"{arguments.model}: {error}") from error
+            raise UsageError(f"{label}: {error}") from error
     print(f"\n{LEGEND}")
     return sections
 
@@ -68,8 +75,7 @@ def _measured(comparison: Comparison, arguments: argparse.Namespace) -> list[Sec
 def _record(arguments: argparse.Namespace, sections: list[Section]) -> dict[str, Any]:
     """What is stored beside the environment, and what figures are drawn from."""
     return {
-        "command": public(shlex.join(["bertfast", *sys.argv[1:]])),
-        "model": public(arguments.model),
+        "model": label_of(arguments.model),
         "device": arguments.device,
         "rounds": arguments.rounds,
         "warmup": arguments.warmup,
@@ -82,6 +88,11 @@ def _plot(arguments: argparse.Namespace, sections: list[Section]) -> None:
     if not arguments.plot:
         return
     written, missing = draw_all(_record(arguments, sections), arguments.plot)
+    if arguments.device.startswith("cuda"):
+        written.append(arguments.plot / "roofline.svg")
+        draw_roofline(cases(), GPUS, written[-1])
+    else:
+        missing.append("roofline: it is of the CUDA kernels: bertfast kernels --plot FILE")
     for path in written:
         print(f"wrote {path}")
     for reason in missing:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from bertfast.cli.errors import UsageError
+from bertfast.cli.outputs import check_file
 from bertfast.roofline.bounds import bound
 from bertfast.roofline.cases import cases
 from bertfast.roofline.machines import GPUS
@@ -130,9 +131,7 @@ def _plot(path: Path) -> list[str]:
         raise UsageError(f"--plot {path}: expected a name that ends in {', '.join(_FORMATS)}")
     if importlib.util.find_spec("matplotlib") is None:
         raise UsageError("--plot: matplotlib is not installed; pip install 'bertfast[plot]'")
+    check_file("--plot", path)
     from bertfast.roofline.figure import draw
 
-    try:
-        return draw(cases(), GPUS, path)
-    except OSError as error:
-        raise UsageError(f"--plot {path}: {error.strerror}; expected a folder that can be written") from error
+    return draw(cases(), GPUS, path)

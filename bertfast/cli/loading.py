@@ -13,6 +13,7 @@ import transformers
 from huggingface_hub.constants import HF_HUB_OFFLINE
 from torch import nn
 
+from bertfast.bench.models import path_of
 from bertfast.cli.errors import UsageError
 from bertfast.environment.gpus import why_no_gpu
 from bertfast.environment.privacy import public
@@ -43,29 +44,41 @@ class Source:
     def load(self) -> tuple[nn.Module, list[str]]:
         """The stock model in eval mode, and the names of weights that the files do not hold: those are random."""
         make = getattr(transformers, self.class_name).from_pretrained
-        model, found = _loaded(self.label, make, self.name, dtype=torch.float32, output_loading_info=True)
+        model, found = _loaded(self.label, make, path_of(self.name), dtype=torch.float32, output_loading_info=True)
         return model.eval(), sorted(found["missing_keys"])
-
-    def load_tokenizer(self) -> Any:
-        """Raises UsageError where the model has none, or one that cannot pad."""
-        tokenizer = _loaded(f"the tokenizer of {self.label}", transformers.AutoTokenizer.from_pretrained, self.name)
-        if tokenizer.pad_token is None:
-            raise UsageError(f"the tokenizer of {self.label} has no padding token; expected one, as BERT's have")
-        return tokenizer
 
 
 def find_model(name: str, task: str | None = None) -> Source:
     """task: one of `TASKS`; None for the class that the model was saved from. Raises UsageError."""
     if task is not None and task not in _TASKS:
         raise UsageError(f"--task {task}: expected one of {', '.join(TASKS)}")
-    if Path(name).is_absolute() and not Path(name).exists():
-        raise UsageError(f"{name}: no such folder; expected a folder with a model, or a name on the hub")
-    config = _loaded(public(name), transformers.AutoConfig.from_pretrained, name)
+    config = load_config(name)
     saved = (config.architectures or ["AutoModel"])[0]
     class_name = saved if task is None else _TASKS[task]
     if not hasattr(transformers, class_name):
         raise UsageError(f"{name}: transformers has no class {class_name}; choose one with --task: {', '.join(TASKS)}")
-    return Source(name, public(name), class_name, config)
+    return Source(name, label_of(name), class_name, config)
+
+
+def label_of(name: str) -> str:
+    """A model's name for a report: of a folder only the last name, and that is not a user's."""
+    return public(str(Path(name).resolve())).rpartition("/")[2] if Path(name).is_dir() else public(name)
+
+
+def load_config(name: str) -> Any:
+    """name: a folder, one on the hub, or `bertfast.bench.models.MINILM`. Raises UsageError."""
+    if Path(name).is_absolute() and not Path(name).exists():
+        raise UsageError(f"{name}: no such folder; expected a folder with a model, or a name on the hub")
+    return _loaded(label_of(name), lambda: transformers.AutoConfig.from_pretrained(path_of(name)))
+
+
+def load_tokenizer(name: str) -> Any:
+    """Of a model, named as for `load_config`. Raises UsageError where it has none, or one that cannot pad."""
+    what = f"the tokenizer of {label_of(name)}"
+    tokenizer = _loaded(what, lambda: transformers.AutoTokenizer.from_pretrained(path_of(name)))
+    if tokenizer.pad_token is None:
+        raise UsageError(f"{what} has no padding token; expected one, as BERT's have")
+    return tokenizer
 
 
 def find_device(name: str | None) -> torch.device:

@@ -13,7 +13,7 @@ import argparse
 from pathlib import Path
 
 from bertfast.cli.arguments import at_least_one, positive, share
-from bertfast.cli.errors import UsageError
+from bertfast.cli.outputs import check_file
 
 _DTYPES = ("float32", "float16", "bfloat16")
 
@@ -45,12 +45,10 @@ def run(arguments: argparse.Namespace) -> int:
     from bertfast.cli.verifying import verify
     from bertfast.environment.record import write_json
 
+    check_file("--json", arguments.json)
     with quiet():
         result = verify(arguments)
     print(text(result))
     if arguments.json:
-        try:
-            write_json(arguments.json, as_dict(result))
-        except OSError as error:
-            raise UsageError(f"--json {arguments.json}: {error.strerror}") from error
+        write_json(arguments.json, as_dict(result))
     return 0 if result.passed else 1

@@ -9,7 +9,8 @@ from typing import Any
 
 from bertfast.cli.verifying import Verification
 from bertfast.environment.describe import describe, summary
-from bertfast.tables import table
+from bertfast.environment.privacy import public
+from bertfast.tables import counted, table
 from bertfast.verification.comparison import Comparison
 from bertfast.verification.differences import Difference
 from bertfast.verification.outputs import POOLED
@@ -48,7 +49,7 @@ def as_dict(found: Verification) -> dict[str, Any]:
         **({} if found.comparison is None else _compared(found)),
         "environment": describe(),
     }
-    return dict(_finite(content))
+    return dict(_told(content))
 
 
 def _compared(found: Verification) -> dict[str, Any]:
@@ -65,10 +66,11 @@ def _compared(found: Verification) -> dict[str, Any]:
 
 
 def _verdict(found: Verification) -> str:
+    drawn = f", with {counted(len(found.random), 'weight')} drawn at RANDOM" if found.random else ""
     if found.passed:
-        return "bertfast verify: PASSED, every output is within the limits"
+        return f"bertfast verify: PASSED, every output is within the limits{drawn}"
     reasons = [*found.problems[:1], *(["outputs are over the limits"] if found.excesses else [])]
-    return f"bertfast verify: FAILED, {'; '.join(reasons)}"
+    return f"bertfast verify: FAILED, {'; '.join(reasons)}{drawn}"
 
 
 def _facts(found: Verification) -> Iterator[str]:
@@ -76,18 +78,22 @@ def _facts(found: Verification) -> Iterator[str]:
     layers, hidden = getattr(config, "num_hidden_layers", "?"), getattr(config, "hidden_size", "?")
     yield f"  model: {found.source.label} ({found.source.class_name}, {layers} layers, hidden size {hidden})"
     if found.random:
-        yield f"  not in its files, so random, and equal in both: {len(found.random)} weights, {found.random[0]} ..."
+        more = " ..." if len(found.random) > 1 else ""
+        lacking = f"{counted(len(found.random), 'weight')}, {found.random[0]}{more}"
+        yield f"  RANDOM: its files lack {lacking}; equal in both, so what they give says nothing of your model"
     sizes = f"{min(lengths)} to {max(lengths)} tokens, {found.batch_size} a call"
     yield f"  texts: {len(lengths)} of {found.texts.source}, {sizes}"
     if found.encoded.truncated:
-        yield f"  TRUNCATED: {found.encoded.truncated} texts were longer, and cut to {found.encoded.max_length} tokens"
+        longer = "text was" if found.encoded.truncated == 1 else "texts were"
+        yield f"  TRUNCATED: {found.encoded.truncated} {longer} longer, and cut to {found.encoded.max_length} tokens"
     reference = f"stock transformers in float32 on {found.device.type}"
     asked = "" if found.precision is None else f", precision={found.precision!r}"
     yield f"  compared: weights in {found.dtype}{asked} on {found.device}, with {reference}; padding is left out"
     if found.comparison is not None:
-        yield f"  ran: {', '.join(f'{count} calls {path}' for path, count in found.comparison.calls.items())}"
-        yield from (f"  {line}" for line in str(found.comparison.report).splitlines()[1:] if "weights" in line)
-        yield from (f"  {line}" for line in str(found.comparison.report).splitlines()[1:] if "ops" in line)
+        ran = [f"{counted(count, 'call')} {path}" for path, count in found.comparison.calls.items()]
+        yield f"  ran: {', '.join(ran)}"
+        told = str(found.comparison.report).splitlines()
+        yield from (f"  {public(line)}" for line in told if line.strip().startswith(("weights:", "ops:", "advice:")))
     known = summary()
     yield f"  versions: bertfast {known['bertfast']}, torch {known['torch']}, transformers {known['transformers']}"
     yield f"  CPU: {known['cpu']}, {known['cpu_capability']}" + _gpu(found)
@@ -156,10 +162,12 @@ def _failures(found: Verification) -> Iterator[str]:
         yield f"and {len(found.excesses) - _MOST_LINES} more: --json FILE has all"
 
 
-def _finite(value: Any) -> Any:
-    """What JSON has no number for becomes null."""
+def _told(value: Any) -> Any:
+    """What JSON has no number for becomes null; of paths, the last names are left."""
     if isinstance(value, dict):
-        return {key: _finite(entry) for key, entry in value.items()}
+        return {key: _told(entry) for key, entry in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite(entry) for entry in value]
+        return [_told(entry) for entry in value]
+    if isinstance(value, str):
+        return public(value)
     return None if isinstance(value, float) and not math.isfinite(value) else value

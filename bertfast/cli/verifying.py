@@ -15,10 +15,12 @@ import bertfast
 from bertfast.backends import resolve_precision
 from bertfast.cli.batches import Encoded, check_vocabulary, encode, padded, position_limit
 from bertfast.cli.errors import UsageError
-from bertfast.cli.loading import Source, find_device, find_model
+from bertfast.cli.loading import Source, find_device, find_model, load_tokenizer
+from bertfast.cli.precisions import check_precisions
 from bertfast.cli.texts import Texts, read_texts
 from bertfast.errors import UnsupportedModelError
-from bertfast.precision import Choice, check_name
+from bertfast.precision import Choice
+from bertfast.tables import counted
 from bertfast.verification.comparison import Comparison, compare
 from bertfast.verification.limits import Limits, default_limits
 from bertfast.verification.verdict import Excess, over_limits
@@ -50,7 +52,7 @@ class Verification:
 
 def verify(arguments: argparse.Namespace) -> Verification:
     """arguments: of ``bertfast verify``. Raises UsageError, or BertfastError for options that do not fit the model."""
-    check_precision(arguments.precision)
+    check_precisions([] if arguments.precision is None else [arguments.precision])
     device = find_device(arguments.device)
     texts = read_texts(arguments.texts, arguments.max_texts)
     source = find_model(arguments.model, arguments.task)
@@ -58,7 +60,7 @@ def verify(arguments: argparse.Namespace) -> Verification:
         raise UsageError(
             f"{source.label}: {source.class_name} takes choices, not texts; give --task feature-extraction"
         )
-    tokenizer = source.load_tokenizer()
+    tokenizer = load_tokenizer(source.name)
     encoded = encode(tokenizer, texts.texts, _max_length(arguments.max_length, tokenizer, source.config))
     check_vocabulary(tokenizer, encoded, source.config)
     stock, fast, random = _load_twice(source)
@@ -86,14 +88,6 @@ def verify(arguments: argparse.Namespace) -> Verification:
     found = compare(stock, fast, batches, result.limits, **more)
     problems = tuple(_problems(found, choice, arguments.precision))
     return replace(result, comparison=found, problems=problems, excesses=tuple(over_limits(found, result.limits)))
-
-
-def check_precision(asked: str | None) -> None:
-    """Raise UsageError for a name that means nothing."""
-    try:
-        check_name(asked)
-    except ValueError as error:
-        raise UsageError(f"--{error}") from error
 
 
 def _load_twice(source: Source) -> tuple[nn.Module, nn.Module, tuple[str, ...]]:
@@ -128,7 +122,7 @@ def _problems(found: Comparison, choice: Choice, asked: str | None) -> Iterator[
     for path, count in found.calls.items():
         if path != "fast":
             nothing = "nothing was accelerated" if "fast" not in found.calls else "not everything was accelerated"
-            yield f"{nothing}: {count} of {total} calls ran {path}"
+            yield f"{nothing}: {count} of {counted(total, 'call')} ran {path}"
     if choice.lacks:
         yield f"precision {asked} was asked for, float32 ran: {choice.lacks}"
 

@@ -13,7 +13,8 @@ from bertfast.environment.privacy import public
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Written beside it first: a program that is ended meanwhile leaves the last whole file."""
+    """Written beside it first: a program that is ended meanwhile leaves the last whole file. Links stay links."""
+    path = path.resolve()
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial")
     partial.write_text(json.dumps({"command": command(sys.orig_argv), **content}, indent=1) + "\n")
@@ -22,8 +23,12 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
 
 def command(argv: Sequence[str]) -> str:
     """A process's ``sys.orig_argv`` as somebody else types it: ``python benchmarks/compare_cpu.py --rounds 3``."""
-    arguments = [public(argument) for argument in argv[1:]]
+    arguments = [_without_folders(argument) for argument in argv[1:]]
     if arguments and Path(arguments[0]).name == "bertfast":
         # The installed program, which names its Python itself.
         return shlex.join(["bertfast", *arguments[1:]])
     return shlex.join(["python", *arguments])
+
+
+def _without_folders(argument: str) -> str:
+    return f".../{Path(argument).name}" if Path(argument).is_absolute() else public(argument)

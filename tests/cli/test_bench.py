@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import argparse
 import importlib.util
 import json
 import re
+import sys
 
 import pytest
+import torch
+from transformers import BertConfig
+
+from bertfast.bench.candidates import CANDIDATES
+from bertfast.bench.models import MINILM, SIZES
+from bertfast.cli import bench_run
+from bertfast.cli.bench_choices import candidates, precisions
 
 from .conftest import assert_one_line
 
@@ -14,9 +23,13 @@ from .conftest import assert_one_line
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--against", "tensorrt"), "--against: expected names of .*compile-static.*, or all, got tensorrt; installed"),
-        (("--against", ","), "expected names separated by commas, got ','"),
-        (("--precision", "float16"), "--precision: expected names of float32, bfloat16, int8 on cpu, got float16"),
+        (
+            ("--against", "tensorrt"),
+            "--against tensorrt: expected names of .*, compiled-static.*, or all; installed here",
+        ),
+        (("--against", ","), "--against: expected names separated by commas, got ','"),
+        (("--precision", "float16"), "--precision float16: expected one of float32, bfloat16, int8, auto on cpu"),
+        (("--precision", "float32,bf16"), "--precision bf16: expected .*; did you mean bfloat16"),
         (("--device", "gpu"), "--device gpu: expected cpu, cuda or cuda:N"),
         (("--length", "600"), "--length: this model takes at most 512 tokens, got 600"),
         (("--texts", "nosuchfile"), "nosuchfile: No such file or directory; expected a file with one text a line"),
@@ -35,7 +48,7 @@ def test_what_is_refused(call, arguments, message):
 def test_a_model_that_is_not_there_is_refused_with_those_built_in(call):
     done = call("bench", "no-such-folder/at-all")
     assert_one_line(done)
-    assert "expected one of bert-base, bert-large, minilm-l6, bert-tiny, all-minilm-l6-v2, a folder" in done.err
+    assert "or one that is built in: bert-base, bert-large, minilm-l6, bert-tiny, all-minilm-l6-v2" in done.err
 
 
 def test_what_is_not_installed_is_refused_with_the_way_to_install_it(call, monkeypatch):
@@ -58,6 +71,69 @@ def test_help_imports_neither_torch_nor_transformers(process):
     assert "--against" in done.out
 
 
+def test_help_names_every_candidate_and_every_model_as_the_tables_do(call):
+    words = set(re.findall(r"[\w-]+", call("bench", "--help").out))
+    assert CANDIDATES.keys() <= words
+    assert {*SIZES, MINILM} <= words
+
+
+def test_torch_compile_may_be_called_compile():
+    assert candidates("compile,compile-static,compiled") == ["bertfast", "compiled", "compiled-static"]
+
+
+@pytest.mark.parametrize(
+    ("instructions", "text", "expected"),
+    [
+        ("avx512_bf16", "auto", ["bfloat16"]),
+        ("avx2", "auto", ["float32"]),
+        ("avx512_bf16", "bfloat16,auto,int8", ["bfloat16", "int8"]),
+    ],
+)
+def test_auto_is_what_accelerate_would_take(cpu_with, instructions, text, expected):
+    cpu_with(instructions)
+    assert precisions(text, torch.device("cpu")) == expected
+
+
+def test_a_tokenizer_of_more_words_than_the_model_has_is_refused(call, minilm, tmp_path):
+    BertConfig(vocab_size=100).save_pretrained(tmp_path)
+    done = call("bench", tmp_path, "--texts", "--tokenizer", minilm)
+    assert_one_line(done)
+    assert "the model has 100: expected the model's own tokenizer" in done.err
+
+
+@pytest.fixture
+def stored(monkeypatch, tmp_path):
+    """A run that measures nothing: what is printed and stored, but for results."""
+    monkeypatch.setattr(bench_run, "run", lambda comparison, step: iter([(comparison.sections()[0], None)]))
+    return tmp_path / "found.json"
+
+
+def test_of_a_folder_the_last_name_alone_is_told(call, stored, monkeypatch, tmp_path):
+    folder = tmp_path / "a client's" / "my model"
+    BertConfig().save_pretrained(folder)
+    given = ("bench", str(folder), "--json", str(stored))
+    monkeypatch.setattr(sys, "orig_argv", ["python", "-m", "bertfast", *given])
+    done = call(*given)
+    assert done.out.startswith("my model, 20 rounds")
+    for told in (done.out, stored.read_text()):
+        assert "client" not in told
+    assert json.loads(stored.read_text())["model"] == "my model"
+    assert json.loads(stored.read_text())["command"] == "python -m bertfast bench '.../my model' --json .../found.json"
+
+
+def test_where_the_roofline_is_told(call, stored, tmp_path):
+    pytest.importorskip("matplotlib")
+    done = call("bench", "bert-tiny", "--plot", tmp_path)
+    assert "no figure of roofline: it is of the CUDA kernels: bertfast kernels --plot FILE" in done.out
+
+
+def test_on_a_gpu_the_roofline_is_drawn(stored, tmp_path, capsys):
+    pytest.importorskip("matplotlib")
+    bench_run._plot(argparse.Namespace(plot=tmp_path, device="cuda:0", model="bert-tiny", rounds=2, warmup=1), [])
+    assert (tmp_path / "roofline.svg").stat().st_size > 0
+    assert f"wrote {tmp_path / 'roofline.svg'}" in capsys.readouterr().out
+
+
 @pytest.mark.slow
 def test_a_grid(process, tmp_path):
     path = tmp_path / "found.json"
@@ -70,7 +146,7 @@ def test_a_grid(process, tmp_path):
     assert stored.keys() == {
         *("environment", "command", "model", "device", "rounds", "warmup", "left_out", "results"),
     }
-    assert stored["command"].startswith("bertfast bench bert-tiny --batch 2")
+    assert stored["command"].startswith("python -m bertfast bench bert-tiny --batch 2")
     assert str(tmp_path) not in path.read_text()
     assert {"versions", "cpu", "torch", "compiled"} <= stored["environment"].keys()
     assert [row["row"] for row in stored["results"]] == ["2x8", "2x8 60%", "2x16", "2x16 60%"]

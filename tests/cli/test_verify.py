@@ -63,7 +63,7 @@ def test_as_a_process(process, save, texts, tmp_path):
         assert str(folder.parent) not in told
         assert str(Path.home()) not in told
     assert "bertfast verify: PASSED" in done.out
-    assert "TRUNCATED: 1 texts were longer, and cut to 64 tokens" in done.out
+    assert "TRUNCATED: 1 text was longer, and cut to 64 tokens" in done.out
     assert "3 calls fast" in done.out
     assert stored["passed"] is True
     assert stored["texts"] == {"source": "mine.txt", "count": 5, "truncated": 1, "max_length": 64, "batch_size": 2}
@@ -99,7 +99,9 @@ def test_docstrings_are_the_default(call, save):
 def test_another_class_may_be_asked_for_and_what_is_random_is_told(call, save, texts):
     done = call("verify", save("BertModel"), "--texts", texts, "--task", "token-classification")
     assert done.code == 0, done
-    assert "not in its files, so random, and equal in both: 2 weights, classifier.bias" in done.out
+    assert "PASSED, every output is within the limits, with 2 weights drawn at RANDOM" in done.out.splitlines()[0]
+    assert "RANDOM: its files lack 2 weights, classifier.bias ...; equal in both" in done.out
+    assert "ran: 1 call fast\n" in done.out
 
 
 def test_changed_weights_fail(call, save, texts, spoil):
@@ -127,6 +129,17 @@ def test_nan_fails_and_is_null_in_json(call, save, texts, spoil, tmp_path):
     assert stored["outputs"]["logits"]["all"]["not_finite"] == 5
 
 
+def test_what_would_be_faster_is_told_without_folders(call, save, texts, tmp_path, monkeypatch):
+    needs("int8")
+    monkeypatch.setattr("bertfast.backends.cpu.advice", lambda asked: "not there: /home/jane/bertfast has no kernels")
+    path = tmp_path / "a.json"
+    given = ("--precision", "int8", "--json", path)
+    done = call("verify", save("BertModel"), "--texts", texts, *given)
+    assert "advice: not there: .../bertfast has no kernels" in done.out
+    for told in (done.out, path.read_text()):
+        assert "jane" not in told
+
+
 def test_limits_may_be_given(call, save, texts):
     folder = save("BertForSequenceClassification")
     for given in (("--max-relative-error", "1e-12"), ("--max-abs-error", "1e-12")):
@@ -138,7 +151,7 @@ def test_stock_is_not_taken_for_the_fast_path(call, save, texts, spoil):
     spoil(lambda model: model.encoder.layer[0].attention.register_forward_hook(lambda *args: None))
     done = call("verify", save("BertModel"), "--texts", texts)
     assert done.code == 1
-    assert "bertfast verify: FAILED, nothing was accelerated: 1 of 1 calls ran stock: " in done.out
+    assert "bertfast verify: FAILED, nothing was accelerated: 1 of 1 call ran stock: " in done.out
 
 
 def test_a_model_of_another_kind_is_not_accelerated(call, minilm, tmp_path, texts):
@@ -178,7 +191,11 @@ def test_a_model_in_16_bits_is_compared_with_float32(call, save, texts):
         (("--device", "nosuch"), "--device nosuch: expected cpu, cuda or cuda:N"),
         (("--device", "cuda:99"), "--device cuda:99: torch"),
         (("--max-length", "65"), "--max-length 65: the model has positions for 64"),
-        (("--precision", "fp8"), "--precision='fp8': expected one of"),
+        (("--precision", "fp8"), "--precision fp8: expected one of float32, bfloat16, int8, auto\n"),
+        (
+            ("--precision", "bf16"),
+            "--precision bf16: expected one of float32, bfloat16, int8, auto; did you mean bfloat16?",
+        ),
         (("--precision", "int8", "--dtype", "float16"), "precision='int8': the weights are torch.float16"),
         (("--batch-size", "0"), "--batch-size: expected an integer of at least 1, got 0"),
         (("--max-relative-error", "-1"), "--max-relative-error: expected a number above 0, got -1"),

@@ -17,6 +17,7 @@ from bertfast.environment.record import command, write_json
             "benchmarks/compare_cpu.py --rounds 3",
         ),
         (["python", "-m", "bertfast", "bench", "/srv/jane/my model"], "-m bertfast bench '.../my model'"),
+        (["python", "-m", "bertfast", "bench", "/srv/a client's/model"], "-m bertfast bench .../model"),
         (["python", "-m", "pytest", "-k", "a and b"], "-m pytest -k 'a and b'"),
     ],
 )
