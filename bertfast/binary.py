@@ -7,16 +7,18 @@ there and cannot be used.
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.machinery import PathFinder
 from pathlib import Path
 from types import ModuleType
 
 import torch
 
 from bertfast._version import __version__
+
+_PACKAGE = Path(__file__).resolve().parent
 
 
 @dataclass(frozen=True)
@@ -61,10 +63,11 @@ def load(
 
 
 def _find(binary: Binary, unfit: Callable[[], str | None], prepare: Callable[[ModuleType], None]) -> Loaded:
-    spec = importlib.util.find_spec(binary.name)
+    # In this package alone: what serves an editable installation would offer that of another checkout.
+    spec = PathFinder.find_spec(binary.name, [str(_PACKAGE)])
     if spec is None:
         stem = binary.name.rpartition(".")[2]
-        others = sorted(path.name for path in Path(__file__).parent.glob(f"{stem}.*.so"))
+        others = sorted(path.name for path in _PACKAGE.glob(f"{stem}.*.so"))
         if others:
             return Loaded(reason=f"{', '.join(others)} is for another version of Python; {binary.cure}", broken=True)
         return Loaded(reason=_why_missing(binary))
@@ -90,7 +93,7 @@ def _find(binary: Binary, unfit: Callable[[], str | None], prepare: Callable[[Mo
 
 
 def _why_missing(binary: Binary) -> str:
-    root = Path(__file__).resolve().parents[1]
+    root = _PACKAGE.parent
     if not (root / "setup.py").exists():
         return f"bertfast was installed without its {binary.kernels}; {binary.cure}"
     return (

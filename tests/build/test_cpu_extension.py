@@ -40,7 +40,7 @@ def fake(monkeypatch):
         features=lambda: {"avx512": True},
         done=done,
     )
-    monkeypatch.setattr(binary.importlib.util, "find_spec", lambda name: types.SimpleNamespace(origin="_cpu.so"))
+    monkeypatch.setattr(binary.PathFinder, "find_spec", lambda name, path: types.SimpleNamespace(origin="_cpu.so"))
     monkeypatch.setattr(binary.importlib, "import_module", lambda name: module)
     return module
 

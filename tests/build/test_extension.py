@@ -160,7 +160,7 @@ def test_without_extension_no_device_will_do(monkeypatch):
 
 
 def test_too_old_a_torch(monkeypatch):
-    monkeypatch.setattr(binary.importlib.util, "find_spec", lambda name: types.SimpleNamespace(origin="_C.so"))
+    monkeypatch.setattr(binary.PathFinder, "find_spec", lambda name, path: types.SimpleNamespace(origin="_C.so"))
     monkeypatch.setattr(extension.torch, "__version__", "2.10.1+cu128")
     with pytest.warns(RuntimeWarning, match="runs without its CUDA kernels: they need torch"):
         loaded = extension._load.__wrapped__()
