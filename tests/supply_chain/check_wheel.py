@@ -89,7 +89,7 @@ def _install(wheel: Path) -> Path:
     folders = dict.fromkeys(sysconfig.get_path(kind) for kind in ("purelib", "platlib"))
     (site / "pinned.pth").write_text("\n".join(folders) + "\n")
     # With its dependencies, which have to be there already; instead of the one that the .pth shows the metadata of.
-    pip = [python, "-m", "pip", "--disable-pip-version-check", "install", "--quiet", "--no-index"]
+    pip: list[str | Path] = [python, "-m", "pip", "--disable-pip-version-check", "install", "--quiet", "--no-index"]
     _run(*pip, "--no-deps", "--ignore-installed", wheel)
     _run(*pip, "bertfast")
     return python
