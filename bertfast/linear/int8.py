@@ -67,10 +67,12 @@ class Int8Linear:
 def quantize_rows(x: Tensor) -> tuple[Tensor, Tensor]:
     """x: [T, K] -> codes, uint8 [T, K], and scales, float32 [T, 1]: ``(codes - 128) * scales`` is nearest to x.
 
-    A row of zeros stays one; products of a row that holds infinity or NaN are infinite or NaN.
+    A row of zeros stays one; the scale of a row that holds infinity or NaN is NaN, and so are its products.
     """
     x = x.float()
     # No row is so small that its factor is infinite: zeros stay zeros.
     scales = x.abs().amax(1, keepdim=True).clamp_min_(_SMALLEST).mul_(1 / _LARGEST)
+    # No code stands for infinity: a scale of it would have the sign of whatever the codes are. Infinity times 0 is NaN.
+    scales.add_(scales, alpha=0)
     # To shift and to cut off is to round, in one pass less.
     return torch.addcmul(_ROUNDED_ZERO, x, scales.reciprocal()).to(torch.uint8), scales

@@ -7,6 +7,7 @@ import copy
 import pytest
 import torch
 import transformers
+from precisions import MULTIPLIERS, multiply_by
 
 import bertfast
 from bertfast import cpu_kernels
@@ -105,9 +106,11 @@ def _spoiled(name, value, make_config, dtype=torch.float32, **options):
     return fast(**batch), stock(**batch), _compared(name, value, batch["attention_mask"])
 
 
+@pytest.mark.parametrize("multiplier", MULTIPLIERS)
 @pytest.mark.parametrize("value", _VALUES)
 @torch.no_grad()
-def test_reduced_precisions(value, precision, make_config):
+def test_reduced_precisions(value, precision, multiplier, make_config, monkeypatch):
+    multiply_by(multiplier, monkeypatch)
     for name in _PARAMETERS:
         found, expected, compared = _spoiled(name, value, make_config, precision=precision)
         if precision == "int8" and value == value and name.endswith("query.weight"):
