@@ -7,6 +7,7 @@ there and cannot be used.
 from __future__ import annotations
 
 import importlib
+import sys
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -63,11 +64,12 @@ def load(
 
 
 def _find(binary: Binary, unfit: Callable[[], str | None], prepare: Callable[[ModuleType], None]) -> Loaded:
-    # In this package alone: what serves an editable installation would offer that of another checkout.
-    spec = PathFinder.find_spec(binary.name, [str(_PACKAGE)])
+    # By the package's own path alone: what serves an editable installation would offer that of another checkout.
+    folders = list(sys.modules[__package__].__path__)
+    spec = PathFinder.find_spec(binary.name, folders)
     if spec is None:
         stem = binary.name.rpartition(".")[2]
-        others = sorted(path.name for path in _PACKAGE.glob(f"{stem}.*.so"))
+        others = sorted(path.name for folder in folders for path in Path(folder).glob(f"{stem}.*.so"))
         if others:
             return Loaded(reason=f"{', '.join(others)} is for another version of Python; {binary.cure}", broken=True)
         return Loaded(reason=_why_missing(binary))

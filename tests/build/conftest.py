@@ -16,7 +16,6 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-
 _STEERING = {
     *("BERTFAST_CUDA", "BERTFAST_CPU", "BERTFAST_CPU_KERNELS", "BERTFAST_CPU_ISA", "TORCH_CUDA_ARCH_LIST"),
     *("MAX_JOBS", "CUDA_HOME", "CUDA_PATH", "CXX", "PYTHONPATH"),
@@ -25,17 +24,7 @@ _STEERING = {
 
 def environment(**changes: str) -> dict[str, str]:
     """This process's, without what steers a build, and with ``changes``."""
-    steering = {
-        "BERTFAST_CUDA",
-        "BERTFAST_CPU",
-        "TORCH_CUDA_ARCH_LIST",
-        "MAX_JOBS",
-        "CUDA_HOME",
-        "CUDA_PATH",
-        "CXX",
-        "PYTHONPATH",
-    }
-    return {**{name: value for name, value in os.environ.items() if name not in steering}, **changes}
+    return {**{name: value for name, value in os.environ.items() if name not in _STEERING}, **changes}
 
 
 def run_setup(*arguments: str | Path, cwd: Path = ROOT, **changes: str) -> subprocess.CompletedProcess[str]:
