@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from bertfast import cpu_extension
-from bertfast.cpu_kernels import check_tensor, is_memory, layout
+from bertfast.cpu_kernels import address
 from bertfast.norm import Norm
 
 # What each needs: `bertfast.cpu_extension.features`.
@@ -42,8 +42,8 @@ class PackedDense:
             raise ValueError(f"weight: expected [M, K], K from 1 to {_LARGEST_K[precision]}, got {list(weight.shape)}")
         columns, k = weight.shape
         weight, bias = _one_piece(weight.detach()), _one_piece(bias.detach())
-        check_tensor("weight", weight, (columns, k))
-        check_tensor("bias", bias, (columns,))
+        source = address("weight", weight, (columns, k))
+        address("bias", bias, (columns,))
         panels = torch.empty(module.packed_weight_bytes(precision, columns, k), dtype=torch.uint8)
         scales = torch.empty((2, columns if precision == "int8" else 0))
         self._memory = panels, bias.clone(), scales
@@ -52,16 +52,16 @@ class PackedDense:
         self.native = module.DenseWeight(
             precision, panels.data_ptr(), self._memory[1].data_ptr(), *(s.data_ptr() for s in scales), columns, k
         )
-        self.native.pack(weight.data_ptr())
+        self.native.pack(source)
 
     def __call__(self, x: Tensor, dtype: torch.dtype) -> Tensor:
         """``x W^T + b``. x: [T, K], float32 or bfloat16, in the CPU's memory -> [T, M], float32 or bfloat16."""
         columns, k = self.shape
-        x, is_bfloat16 = _rows("x", x, k)
+        x, source, is_bfloat16 = _rows("x", x, k)
         if dtype not in (torch.float32, torch.bfloat16):
             raise ValueError(f"dtype: expected torch.float32 or torch.bfloat16, got {dtype}")
         out = torch.empty((x.shape[0], columns), dtype=dtype)
-        self.native.multiply(x.data_ptr(), is_bfloat16, out.data_ptr(), dtype is torch.bfloat16, x.shape[0])
+        self.native.multiply(source, is_bfloat16, out.data_ptr(), dtype is torch.bfloat16, x.shape[0])
         return out
 
 
@@ -98,25 +98,20 @@ class PackedTail:
 
         Raises ValueError for what does not fit.
         """
-        context, is_bfloat16 = _rows("context", context, self._hidden_size)
-        x, x_is_bfloat16 = _rows("x", x, self._hidden_size)
+        context, source, is_bfloat16 = _rows("context", context, self._hidden_size)
+        x, residual, x_is_bfloat16 = _rows("x", x, self._hidden_size)
         if x_is_bfloat16 or x.shape != context.shape:
             raise ValueError(f"x: expected {list(context.shape)}, float32, got {list(x.shape)}, {x.dtype}")
         out = torch.empty_like(x)
-        # Where they are not in one piece, copies have to live until the kernel has read them.
-        norms = [
-            *_vectors("attention_norm", attention_norm, self._hidden_size),
-            *_vectors("output_norm", output_norm, self._hidden_size),
-        ]
+        _attention, attention_vectors = _vectors("attention_norm", attention_norm, self._hidden_size)
+        _output, output_vectors = _vectors("output_norm", output_norm, self._hidden_size)
         self._native.run(
-            context.data_ptr(),
+            source,
             is_bfloat16,
-            x.data_ptr(),
-            norms[0].data_ptr(),
-            norms[1].data_ptr(),
+            residual,
+            *attention_vectors,
             attention_norm.eps,
-            norms[2].data_ptr(),
-            norms[3].data_ptr(),
+            *output_vectors,
             output_norm.eps,
             out.data_ptr(),
             x.shape[0],
@@ -125,25 +120,23 @@ class PackedTail:
 
 
 def _one_piece(tensor: Tensor) -> Tensor:
-    """A copy where it is none; what cannot be is left for `check_tensor` to refuse."""
+    """A copy where it is none; what cannot be is left for `address` to refuse."""
     return tensor.contiguous() if tensor.layout is torch.strided else tensor
 
 
-def _rows(name: str, x: Tensor, size: int) -> tuple[Tensor, bool]:
-    """x in one piece, and whether it is bfloat16."""
+# Copies have to live until the kernel has read them: what is returned holds them.
+def _rows(name: str, x: Tensor, size: int) -> tuple[Tensor, int, bool]:
+    """x in one piece, where it is, and whether it is bfloat16."""
     is_bfloat16 = x.dtype is torch.bfloat16
-    fits = x.dim() == 2 and x.shape[1] == size and (is_bfloat16 or x.dtype is torch.float32)
-    if not (fits and x.is_cpu and x.layout is torch.strided and is_memory(x)):
+    if x.dim() != 2 or x.shape[1] != size or not (is_bfloat16 or x.dtype is torch.float32):
         raise ValueError(
-            f"{name}: expected [T, {size}], float32 or bfloat16, on cpu, got {list(x.shape)}, {x.dtype}, {layout(x)}, "
-            f"on {x.device}"
+            f"{name}: expected [T, {size}], float32 or bfloat16, on cpu, got {list(x.shape)}, {x.dtype}, on {x.device}"
         )
-    return x.contiguous(), is_bfloat16
+    x = _one_piece(x)
+    return x, address(name, x, (x.shape[0], size), x.dtype), is_bfloat16
 
 
-def _vectors(name: str, norm: Norm, size: int) -> tuple[Tensor, Tensor]:
-    """weight and bias, each in one piece."""
-    weight, bias = _one_piece(norm.weight), _one_piece(norm.bias)
-    check_tensor(f"{name}.weight", weight, (size,))
-    check_tensor(f"{name}.bias", bias, (size,))
-    return weight, bias
+def _vectors(name: str, norm: Norm, size: int) -> tuple[tuple[Tensor, Tensor], tuple[int, int]]:
+    """weight and bias, in one piece each, and where they are."""
+    weight, bias, shape = _one_piece(norm.weight), _one_piece(norm.bias), (size,)
+    return (weight, bias), (address(f"{name}.weight", weight, shape), address(f"{name}.bias", bias, shape))

@@ -114,7 +114,9 @@ class Snapshot:
         # ``p.data = p.data[:1].expand(...)`` keeps address and elements, ``p.data = p.data[:50]`` the strides.
         tensors = self._tensors
         buffers = map(Tensor.data_ptr, self._buffers)
-        return [*map(Tensor.data_ptr, tensors), *map(Tensor.numel, tensors), *map(Tensor.stride, tensors), *buffers]
+        places = [*map(Tensor.data_ptr, tensors), *map(Tensor.numel, tensors), *map(Tensor.stride, tensors), *buffers]
+        # A negated view keeps all of these.
+        return [*places, *map(Tensor.is_neg, tensors)]
 
 
 class _Slots:

@@ -48,6 +48,9 @@ CHANGES: dict[str, Callable[[Any], object]] = {
     "a norm's weight expanded": lambda m: setattr(
         layer(m).output.LayerNorm.weight, "data", layer(m).output.LayerNorm.weight.data[:1].expand(48)
     ),
+    "a weight negated when it is read": lambda m: setattr(
+        layer(m).output.dense.weight, "data", torch._neg_view(layer(m).output.dense.weight.data)
+    ),
     "rows of a table cut off": lambda m: setattr(
         m.embeddings.word_embeddings.weight, "data", m.embeddings.word_embeddings.weight.data[:7]
     ),
