@@ -65,6 +65,7 @@ _LAYERS = (
         "versions",
         "_version",
     ),
+    ("plotting",),
 )
 # The only ones that know transformers. Everything else deals in tensors.
 _KNOW_TRANSFORMERS = ("models.", "families.", "compat", "bench.", "cli.")

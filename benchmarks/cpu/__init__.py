@@ -1,1 +1,1 @@
-"""bertfast beside its peers on a CPU: what the scripts compare_cpu.py, compare_minilm.py and plot_cpu.py share."""
+"""bertfast beside its peers on a CPU: what the scripts compare_cpu.py, compare_minilm.py and plot.py share."""

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from bertfast.bench.candidates import OURS, PEERS
-from bertfast.bench.styles import STYLES, legend_of, svg
+from bertfast.bench.styles import STYLES, legend_of
+from bertfast.plotting import figure_file
 
 
 def draw(stored: dict[str, Any], path: Path) -> None:
@@ -16,7 +17,7 @@ def draw(stored: dict[str, Any], path: Path) -> None:
     kinds = [(result["precision"], result.get("threads")) for result in results]
     titles = list(dict.fromkeys(kinds))
     one = len({threads for _, threads in titles}) == 1
-    with svg(path) as pyplot:
+    with figure_file(path) as pyplot:
         figure, panels = pyplot.subplots(len(titles), 1, figsize=(8, 2.3 * len(titles)), squeeze=False)
         for panel, title in zip(panels[:, 0], titles, strict=True):
             _panel(panel, [result for result, kind in zip(results, kinds, strict=True) if kind == title])

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.kernels.implementations import PYTORCH
-from bertfast.bench.styles import STYLES, legend_of, svg
+from bertfast.bench.styles import STYLES, legend_of
+from bertfast.plotting import figure_file
 
 _GREY = STYLES["transformers"][0]
 # Those that say most; all are in the record. Of layers in a low precision, `native` is what `bertfast` fuses.
@@ -71,7 +72,7 @@ def draw_speed(record: Mapping[str, Any], path: Path) -> None:
     """The share of the ceiling above, PyTorch's time by this one's below; a dot for each shape."""
     found = points(record)
     titles, ops = _titles(found), list(dict.fromkeys(point.op for point in found))
-    with svg(path) as pyplot:
+    with figure_file(path) as pyplot:
         size = (2.3 * len(titles) + 1.8, 0.6 * len(ops) + 1.6)
         figure, grid = pyplot.subplots(2, len(titles), figsize=size, squeeze=False, sharex="row", sharey=True)
         for (upper, lower), title in zip(grid.T, titles, strict=True):
@@ -108,7 +109,7 @@ def draw_roofline(record: Mapping[str, Any], path: Path) -> list[str]:
     found = [point for point in every if point.gflop_per_s]
     titles, ops = _titles(found), list(dict.fromkeys(point.op for point in found))
     size = (2.6 * len(titles) + 0.8, 3.6)
-    with svg(path) as pyplot:
+    with figure_file(path) as pyplot:
         figure, grid = pyplot.subplots(1, len(titles), figsize=size, squeeze=False, sharex=True, sharey=True)
         for ax, title in zip(grid[0], titles, strict=True):
             there = [point for point in found if _title(point.device, point.dtype) == title]

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from bertfast.bench.styles import STYLES, legend_of, svg
+from bertfast.bench.styles import STYLES, legend_of
+from bertfast.plotting import figure_file
 
 Row: TypeAlias = Mapping[str, Any]
 # Where an error of zero is drawn: below that of any float32.
@@ -53,7 +54,7 @@ def draw_all(stored: Mapping[str, Any], folder: Path) -> tuple[list[Path], list[
 def _write(kind: Kind, panels: list[Panel], path: Path) -> None:
     columns = min(len(panels), 3)
     lines = math.ceil(len(panels) / columns)
-    with svg(path) as pyplot:
+    with figure_file(path) as pyplot:
         figure, grid = pyplot.subplots(lines, columns, figsize=(3.2 * columns + 0.6, 2.6 * lines + 0.6), squeeze=False)
         axes = list(grid.flat)
         for ax, panel in zip(axes, panels, strict=False):

@@ -1,10 +1,8 @@
-"""How figures look, candidates in them, and how they are written."""
+"""How candidates look in figures."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Iterable
 from typing import Any
 
 #: A colour and a name for each, in the order of legends.
@@ -19,25 +17,6 @@ STYLES = {
     "openvino": ("#9467bd", "OpenVINO"),
     "ctranslate2": ("#2ca02c", "CTranslate2"),
 }
-#: The same bytes from the same figures: no random ids, no date, text as text.
-RC = {"svg.hashsalt": "bertfast", "svg.fonttype": "none", "font.size": 8}
-
-
-@contextmanager
-def svg(path: Path) -> Iterator[Any]:
-    """matplotlib's pyplot; the figure made by it is written in the end. Raises ImportError without matplotlib."""
-    import matplotlib
-
-    matplotlib.use("svg")
-    from matplotlib import pyplot
-
-    with matplotlib.rc_context(RC):
-        try:
-            yield pyplot
-            path.parent.mkdir(parents=True, exist_ok=True)
-            pyplot.savefig(path, format="svg", metadata={"Date": None})
-        finally:
-            pyplot.close()
 
 
 def legend_of(axes: Iterable[Any]) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import importlib.util
 from typing import Any
 
 from bertfast.bench.exports import folder_for
@@ -16,7 +15,7 @@ from bertfast.bench.timing import CandidateError
 from bertfast.cli.bench_choices import candidates, config, precisions, threads, workloads
 from bertfast.cli.errors import UsageError
 from bertfast.cli.loading import find_device, label_of, quiet
-from bertfast.cli.outputs import check_file, check_folder
+from bertfast.cli.outputs import check_file, check_folder, check_plotting
 from bertfast.environment.describe import describe, summary
 from bertfast.environment.record import write_json
 from bertfast.roofline.cases import cases
@@ -43,8 +42,8 @@ def bench(arguments: argparse.Namespace) -> int:
 
 
 def _check_outputs(arguments: argparse.Namespace) -> None:
-    if arguments.plot and importlib.util.find_spec("matplotlib") is None:
-        raise UsageError("--plot: matplotlib is not installed; pip install 'bertfast[plot]'")
+    if arguments.plot:
+        check_plotting("--plot")
     check_file("--json", arguments.json)
     check_folder("--plot", arguments.plot)
     check_folder("--cache", arguments.cache)

@@ -9,7 +9,6 @@ Exit code 1: the kernels are not built here, so only the times are printed; the 
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import json
 import re
 import warnings
@@ -18,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from bertfast.cli.errors import UsageError
-from bertfast.cli.outputs import check_file
+from bertfast.cli.outputs import check_file, check_plotting
 from bertfast.roofline.bounds import bound
 from bertfast.roofline.cases import cases
 from bertfast.roofline.machines import GPUS
@@ -129,8 +128,7 @@ def _roofline(name: str) -> str:
 def _plot(path: Path) -> list[str]:
     if path.suffix not in _FORMATS:
         raise UsageError(f"--plot {path}: expected a name that ends in {', '.join(_FORMATS)}")
-    if importlib.util.find_spec("matplotlib") is None:
-        raise UsageError("--plot: matplotlib is not installed; pip install 'bertfast[plot]'")
+    check_plotting("--plot")
     check_file("--plot", path)
     from bertfast.roofline.figure import draw
 

@@ -6,6 +6,7 @@ import tempfile
 from pathlib import Path
 
 from bertfast.cli.errors import UsageError
+from bertfast.plotting import need_matplotlib
 
 
 def check_file(option: str, path: Path | None) -> None:
@@ -30,6 +31,14 @@ def check_folder(option: str, path: Path | None) -> None:
         _try_folder(path)
     except OSError as error:
         raise _refused(option, path, error, "a folder") from error
+
+
+def check_plotting(option: str) -> None:
+    """That figures can be drawn. Raises UsageError."""
+    try:
+        need_matplotlib()
+    except ModuleNotFoundError as error:
+        raise UsageError(f"{option}: {error}") from error
 
 
 def _try_folder(path: Path) -> None:

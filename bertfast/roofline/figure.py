@@ -6,27 +6,21 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from bertfast.plotting import figure_file
 from bertfast.roofline.bounds import bound
 from bertfast.roofline.machines import Gpu
 from bertfast.roofline.work import Case
 
-# The same bytes from the same figures: no random ids, no date, text as text.
-_RC = {"svg.hashsalt": "bertfast", "svg.fonttype": "none", "font.size": 8}
 _INTENSITIES = (0.1, 1000.0)
 
 
 def draw(cases: Sequence[Case], gpus: Sequence[Gpu], path: Path) -> list[str]:
     """Write the figure, in the format of the path's suffix. Returns the kernels that compute nothing and are left out.
 
-    Needs matplotlib. Raises ValueError for a suffix that it does not know, OSError for a path that cannot be written.
+    Raises as `figure_file` does.
     """
-    import matplotlib
-
-    matplotlib.use("agg")
-    from matplotlib import pyplot
-
     drawn = [case for case in cases if case.work.all_flops]
-    with matplotlib.rc_context(_RC):
+    with figure_file(path, bbox_inches="tight", dpi=150) as pyplot:
         width = 3.0 * len(gpus) + 2.4
         figure, grid = pyplot.subplots(1, len(gpus), figsize=(width, 3.2), squeeze=False, sharey=True)
         for axes, gpu in zip(grid[0], gpus, strict=True):
@@ -35,9 +29,6 @@ def draw(cases: Sequence[Case], gpus: Sequence[Gpu], path: Path) -> list[str]:
         handles, labels = grid[0][0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)
         figure.tight_layout()
-        metadata = {"Date": None} if path.suffix == ".svg" else None
-        figure.savefig(path, bbox_inches="tight", metadata=metadata, dpi=150)
-        pyplot.close(figure)
     return [case.name for case in cases if case not in drawn]
 
 

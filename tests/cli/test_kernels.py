@@ -8,7 +8,6 @@ import json
 import pytest
 
 from bertfast import extension
-from bertfast.cli import kernels
 from cli.conftest import assert_one_line
 
 _NAMES = (
@@ -83,7 +82,7 @@ def test_a_figure_of_another_format(call):
 
 
 def test_a_figure_without_matplotlib(call, monkeypatch):
-    monkeypatch.setattr(kernels.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     done = call("kernels", "--plot", "a.svg")
     assert_one_line(done)
     assert "pip install 'bertfast[plot]'" in done.err

@@ -6,8 +6,9 @@ import importlib.util
 import json
 
 import pytest
+from bench.results import result
 
-from benchmarks import plot_kernels
+from benchmarks import plot
 from benchmarks.kernels.plot import draw_roofline, draw_speed, points
 
 _CEILINGS = {"copy_bytes_per_s": 10e9, "gemm_flops": {"float32": 100e9, "int8": 400e9}}
@@ -36,8 +37,8 @@ _RECORD = {
 
 
 def _script(monkeypatch, *arguments):
-    monkeypatch.setattr("sys.argv", ["plot_kernels.py", *map(str, arguments)])
-    plot_kernels.main()
+    monkeypatch.setattr("sys.argv", ["plot.py", *map(str, arguments)])
+    plot.main()
 
 
 def test_points_are_those_of_a_record():
@@ -78,14 +79,34 @@ def test_the_script_writes_both_figures(tmp_path, monkeypatch, capsys):
     assert "without pad_input, which compute nothing" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("content", [{}, {**_RECORD, "benchmarks": []}, {"benchmarks": _RECORD["benchmarks"]}])
+def test_a_comparison_has_one_figure_of_its_own_name(tmp_path, monkeypatch):
+    pytest.importorskip("matplotlib", reason="needs matplotlib")
+    file = tmp_path / "compare_cpu_2_threads.json"
+    compared = result("int8", "1x32", bertfast=10.0, openvino=30.0)
+    file.write_text(json.dumps({"results": [compared.as_json()]}))
+    _script(monkeypatch, file, tmp_path / "images")
+    assert [path.name for path in (tmp_path / "images").iterdir()] == ["compare_cpu_2_threads.svg"]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {},
+        {"results": [{"row": "1x32", "timings": {}}]},
+        {**_RECORD, "benchmarks": []},
+        {"benchmarks": _RECORD["benchmarks"]},
+    ],
+)
 def test_a_file_that_is_no_record_is_refused(tmp_path, monkeypatch, capsys, content):
     file = tmp_path / "kernels.json"
     file.write_text(json.dumps(content))
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: object())
     with pytest.raises(SystemExit):
         _script(monkeypatch, file, tmp_path)
-    assert "kernels.json: expected ceilings and kernels that compute" in capsys.readouterr().err
+    assert (
+        "kernels.json: expected results of compare_cpu.py, or ceilings and kernels that compute"
+        in capsys.readouterr().err
+    )
 
 
 def test_without_matplotlib_it_says_how_to_get_it(tmp_path, monkeypatch, capsys):
@@ -93,4 +114,4 @@ def test_without_matplotlib_it_says_how_to_get_it(tmp_path, monkeypatch, capsys)
     with pytest.raises(SystemExit) as end:
         _script(monkeypatch, tmp_path / "record.json", tmp_path)
     assert end.value.code == 2
-    assert "matplotlib not installed: pip install '.[plot]'" in capsys.readouterr().err
+    assert "matplotlib is not installed; pip install 'bertfast[plot]'" in capsys.readouterr().err
