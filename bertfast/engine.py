@@ -11,14 +11,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from bertfast import backends, compat, guard
+from bertfast import backends, compat, guard, health
 from bertfast.arguments import argument_reason
 from bertfast.autograd import differentiable
 from bertfast.deferred import DeferredChecks
 from bertfast.errors import BertfastError, FallbackError
 from bertfast.families import Refused
+from bertfast.faults import is_out_of_memory
 from bertfast.forward import Forward
-from bertfast.health import Health
 from bertfast.options import Options, Reads
 from bertfast.padding import Layout, say_hidden
 from bertfast.plan import Plan, plan_call, stock_forward
@@ -44,7 +44,6 @@ class Engine:
         self.preparation = preparation or Preparation(self.options.precision, self.options.invariant)
         self.counts: Counter[str] = Counter()
         self.last: Call | None = None
-        self.health = Health()
         self.owner: weakref.ref[nn.Module] | None = None
         self._deferred = DeferredChecks()
         self._said_padding = False
@@ -73,12 +72,14 @@ class Engine:
         `check_inputs`, FallbackError if ``on_fallback="raise"``, what `DeferredChecks` found of an earlier call,
         OutOfMemoryError, and DeviceError, from then on at once.
         """
-        self._check_health()
+        self._check_health(model)
         plan = None
         try:
             self._check_earlier_calls()
             plan = self._plan(model, arguments, reads)
-            return NotImplemented if plan is None else self._run(plan, model, stock, arguments)
+            if plan is None:
+                return NotImplemented
+            outputs = self._run(plan, model, stock, arguments)
         except BertfastError:
             raise
         except (RuntimeError, MemoryError) as error:
@@ -86,6 +87,8 @@ class Engine:
             if explained is None:
                 raise
             raise explained from error
+        # The pooler has hooks, whose errors are their own.
+        return self._finish(plan, model, outputs, arguments)
 
     def _plan(self, model: Any, arguments: Mapping[str, Any], reads: Reads) -> Plan | None:
         """None if stock must run."""
@@ -95,7 +98,10 @@ class Engine:
             self.fall_back(model, str(refusal))
             return None
 
-    def _run(self, plan: Plan, model: Any, stock: Callable[..., Any], arguments: Mapping[str, Any]) -> Any:
+    def _run(
+        self, plan: Plan, model: Any, stock: Callable[..., Any], arguments: Mapping[str, Any]
+    ) -> tuple[Tensor, ...]:
+        """As `Forward`, with gradients where they are enabled."""
         batch = plan.layout.batch
         positions = batch.batch_size * batch.padded_len
         call = Call(FAST, None, batch.num_keys, batch.num_tokens, positions, plan.first_token_only)
@@ -106,17 +112,20 @@ class Engine:
             outputs = differentiable(run, stock_forward(plan, model, stock, arguments))
         else:
             outputs = run()
-        self.health.went_well(batch.num_tokens)
         self._record(call)
+        return outputs
+
+    def _finish(self, plan: Plan, model: Any, outputs: tuple[Tensor, ...], arguments: Mapping[str, Any]) -> Any:
+        """What ``BertModel.forward`` returns for the outputs of `Forward`."""
         pooled = None if model.pooler is None else model.pooler(outputs[0])
         # The last hidden state is one object, as stock returns it.
         states = (*outputs[1:], outputs[0]) if plan.wants_states else None
         as_tuple = compat.wants_tuple(model.config, arguments)
         return compat.model_output(outputs[0], pooled, states, as_tuple)
 
-    def _check_health(self) -> None:
-        """Raise DeviceError if the device has failed in an earlier call."""
-        fault = self.health.fault
+    def _check_health(self, model: nn.Module) -> None:
+        """Raise DeviceError if the model's device has failed in an earlier call, of any model."""
+        fault = health.fault_of(model)
         if fault is not None:
             call = Call(REFUSED, fault.reason)
             decide(self, call)
@@ -126,11 +135,16 @@ class Engine:
     def _explained(self, error: BaseException, model: nn.Module, plan: Plan | None) -> BertfastError | None:
         """What to raise instead of an error that nobody has foreseen, or None."""
         weights, runner = self.preparation.weights, self.preparation.runner
-        device = next(model.parameters()).device if weights is None else weights.device
-        backend = backends.find_backend(device) if weights is None else weights.backend
-        batch = None if plan is None else plan.layout.batch
-        give_back = None if runner is None else runner.give_back
-        return self.health.explained(error, device, backend, batch, give_back)
+        if is_out_of_memory(error):
+            # Nothing here may need memory.
+            health.free_locals(error)
+            if runner is not None:
+                runner.give_back()
+            return health.out_of_memory(error, None if plan is None else plan.layout.batch)
+        device = health.device_of(model)
+        backend = weights.backend if weights is not None and weights.device == device else backends.find_backend(device)
+        fault = health.find_fault(device, backend)
+        return None if fault is None else fault.error()
 
     def _check_earlier_calls(self) -> None:
         """Raise what earlier calls were given and could not be told at once; a question is no call."""

@@ -16,8 +16,8 @@ _OUT_OF_MEMORY = ("DefaultCPUAllocator: ", "std::bad_alloc", "out of memory", "C
 class OutOfMemoryError(BertfastError, torch.OutOfMemoryError, MemoryError):
     """A forward found too little memory. The model is as it was, and what the forward had allocated is free.
 
-    max_tokens: how many computed tokens to put into a call at most, next time; None where nothing is known, or where
-    splitting the batch would not help.
+    max_tokens: how many computed tokens to put into a call at most, next time, never fewer than the longest sequence
+    has; None where nothing was laid out yet, and for a single sequence.
     """
 
     def __init__(self, message: str, max_tokens: int | None = None) -> None:
@@ -40,4 +40,5 @@ def is_out_of_memory(error: BaseException) -> bool:
     """Whether memory was short, on the host or on a device."""
     if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
         return True
-    return isinstance(error, RuntimeError) and any(sign in str(error) for sign in _OUT_OF_MEMORY)
+    # A class of somebody's own means what it is called, whatever its text.
+    return type(error) in (RuntimeError, torch.AcceleratorError) and any(sign in str(error) for sign in _OUT_OF_MEMORY)

@@ -1,16 +1,16 @@
-"""Whether an engine can go on after an error, and what its callers are told."""
+"""Whether calls can go on after an error that nobody has foreseen, and what their callers are told."""
 
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
 import torch
+from torch import nn
 
 from bertfast.backends import Backend
-from bertfast.errors import BertfastError
-from bertfast.faults import DeviceError, OutOfMemoryError, is_out_of_memory
+from bertfast.faults import DeviceError, OutOfMemoryError
 from bertfast.packing import PackedBatch
 
 _END = "Nothing computes on it any more in this process: end it, and start another"
@@ -27,48 +27,45 @@ class Fault:
         return DeviceError(self.reason, self.error_code)
 
 
-class Health:
-    """Of one engine. Safe to use from several threads.
+# Of the process, as the failed context is: a model gets other engines whenever its options change.
+_faults: dict[torch.device, Fault] = {}
 
-    fault: why its device computes nothing more, None as long as it does. most_tokens: that one of its calls computed.
+
+def device_of(model: nn.Module) -> torch.device:
+    """Where a model's weights are, or the first of them."""
+    return next(model.parameters()).device
+
+
+def fault_of(model: nn.Module) -> Fault | None:
+    """Why the device of a model's weights computes nothing more; None as long as no call has met that."""
+    # Every call comes by here.
+    return _faults.get(device_of(model)) if _faults else None
+
+
+def find_fault(device: torch.device, backend: Backend | None) -> Fault | None:
+    """Ask a device whether it still computes; from then on it is known not to, if so."""
+    failed = None if backend is None else backend.failure()
+    if failed is None:
+        return None
+    fault = Fault(f"{device} has failed: {_first_line(failed)}. {_END}", getattr(failed, "error_code", None))
+    return _faults.setdefault(device, fault)
+
+
+def free_locals(error: BaseException) -> None:
+    """Free what the frames of bertfast and torch that ``error`` has come through hold: activations.
+
+    Its receiver may go on with less in an ``except`` clause. The frames of others are theirs: a debugger may want to
+    see them, and a generator would be closed.
     """
-
-    def __init__(self) -> None:
-        self.fault: Fault | None = None
-        self.most_tokens = 0
-
-    def went_well(self, num_tokens: int) -> None:
-        """A call of so many computed tokens has found its memory."""
-        if num_tokens > self.most_tokens:
-            self.most_tokens = num_tokens
-
-    def explained(
-        self,
-        error: BaseException,
-        device: torch.device,
-        backend: Backend | None,
-        batch: PackedBatch | None,
-        give_back: Callable[[], None] | None,
-    ) -> BertfastError | None:
-        """What to raise instead of ``error``, which a call has met; None if there is no more to say of it.
-
-        batch: of the call, None if it was not laid out yet. give_back: frees what the engine can do without, if any.
-        """
-        if is_out_of_memory(error):
-            # The caller may go on with less in its ``except`` clause, where the error would hold the activations.
-            traceback.clear_frames(error.__traceback__)
-            if give_back is not None:
-                give_back()
-            return out_of_memory(error, batch, self.most_tokens)
-        failed = None if backend is None else backend.failure()
-        if failed is None:
-            return None
-        self.fault = Fault(f"{device} has failed: {_first_line(failed)}. {_END}", getattr(failed, "error_code", None))
-        return self.fault.error()
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        if str(frame.f_globals.get("__name__")).partition(".")[0] in ("bertfast", "torch"):
+            # It may still run.
+            with suppress(RuntimeError):
+                frame.clear()
 
 
-def out_of_memory(error: BaseException, batch: PackedBatch | None, most_tokens: int) -> OutOfMemoryError:
-    """The error for a call that ``error`` has ended. most_tokens: that a call of the model has computed so far."""
+def out_of_memory(error: BaseException, batch: PackedBatch | None) -> OutOfMemoryError:
+    """The error for a call that ``error`` has ended. batch: of the call, None if it was not laid out yet."""
     cause = _first_line(error)
     if batch is None:
         return OutOfMemoryError(
@@ -82,15 +79,15 @@ def out_of_memory(error: BaseException, batch: PackedBatch | None, most_tokens: 
     )
     if batch.batch_size == 1:
         return OutOfMemoryError(f"{given}; one sequence cannot be split: cut the text, or free memory")
-    max_tokens, why = _guidance(batch, most_tokens)
+    max_tokens, why = _guidance(batch)
     return OutOfMemoryError(f"{given}; split the batch, {max_tokens} tokens a call at most ({why})", max_tokens)
 
 
-def _guidance(batch: PackedBatch, most_tokens: int) -> tuple[int, str]:
-    """How many tokens to try next, and why."""
-    half = batch.num_tokens // 2
-    if half < most_tokens < batch.num_tokens:
-        return most_tokens, "the largest call of this model that found its memory"
+def _guidance(batch: PackedBatch) -> tuple[int, str]:
+    """How many tokens to try next, and why: fewer than the batch has, and every sequence fits."""
+    half, longest = batch.num_tokens // 2, batch.sequences.max_seqlen
+    if half < longest:
+        return longest, "those of the longest sequence: if it finds no memory alone, cut that text, or free memory"
     return half, "half of these: how many fit is not known"
 
 

@@ -63,7 +63,7 @@ class Report:
     computed each step of a fast call. What is kept: cuda_graphs, their bytes, and buffer_bytes of what they read;
     weight_copy_bytes of a reduced precision: without one, weights are read in place. advice: who would multiply faster
     here, and is not there. others: of the model's other encoders, each for its own last call. fault: why the device
-    computes nothing more in this process, None as long as no call of this encoder has met that.
+    computes nothing more in this process, None as long as no call of a model there has met that.
     """
 
     encoder: str

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
 from typing import Any
 
@@ -40,7 +41,9 @@ class CpuBackend:
     ops = "PyTorch"
 
     def __init__(self) -> None:
-        _teach_malloc()
+        # Where so much is not to be had, the next backend tries again.
+        with suppress(RuntimeError, MemoryError):
+            _teach_malloc()
         keep_threads_forkable()
 
     def resolve(self, asked: str | None, dtype: torch.dtype) -> Choice:

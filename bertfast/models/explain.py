@@ -14,6 +14,7 @@ from torch import nn
 from bertfast import engines
 from bertfast.engine import Engine
 from bertfast.errors import UnsupportedModelError
+from bertfast.health import fault_of
 from bertfast.models.encoders import encoders_of, root_of
 from bertfast.probing import Decided, probing
 from bertfast.reporting import FAST, STOCK, Call, Report
@@ -84,6 +85,7 @@ def _name(call: Callable[..., Any]) -> str:
 
 def _report(encoder: nn.Module, name: str, engine: Engine, call: Call) -> Report:
     weights, runner = engine.preparation.weights, engine.preparation.runner
+    fault = fault_of(encoder)
     return Report(
         encoder=type(encoder).__name__,
         path=call.path,
@@ -104,7 +106,7 @@ def _report(encoder: nn.Module, name: str, engine: Engine, call: Call) -> Report
         matmul_precision=_matmul_precision(weights),
         weight_copy_bytes=0 if weights is None else weights.copy_bytes,
         ops=_ops(weights, call),
-        fault=None if engine.health.fault is None else engine.health.fault.reason,
+        fault=None if fault is None else fault.reason,
         advice=None if engine.preparation.last is None else engine.preparation.last.choice.advice,
     )
 

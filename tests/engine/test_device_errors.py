@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import bertfast
-from bertfast import DeviceError, engines
+from bertfast import DeviceError, engines, health
 
 _TEXT = "CUDA error: an illegal memory access was encountered\nCUDA kernel errors might be asynchronously reported ..."
 
@@ -18,6 +18,12 @@ def _failure(text=_TEXT):
     error = torch.AcceleratorError(text)
     error.error_code = 700
     return error
+
+
+@pytest.fixture(autouse=True)
+def faults_are_of_a_test():
+    yield
+    health._faults.clear()
 
 
 @pytest.fixture
@@ -107,12 +113,32 @@ def test_another_error_stays_what_it_is(error, pair, batch, fake_gpu):
     pair.check(**batch)
 
 
-def test_copies_of_a_model_start_anew(pair, batch, fake_gpu):
-    fake_gpu.failed = _failure()
+def _fail(pair, batch, gpu):
+    gpu.failed = _failure()
     with pytest.raises(DeviceError):
         pair.fast(**batch)
-    fake_gpu.failed = None
-    other = pickle.loads(pickle.dumps(pair.fast))
+    gpu.failed = None
+
+
+def test_other_options_do_not_heal_it(pair, batch, fake_gpu):
+    with bertfast.accelerated(pair.fast, pad_outputs="zero"):
+        _fail(pair, batch, fake_gpu)
+        assert not bertfast.explain(pair.fast).healthy
+    bertfast.accelerate(pair.fast, pad_outputs="zero")
+    assert not bertfast.explain(pair.fast).healthy
+    with pytest.raises(DeviceError):
+        pair.fast(**batch)
+
+
+def test_all_models_there_have_it(pair, batch, fake_gpu):
+    """Its context is the process's; models elsewhere have another, as copies in other processes do."""
+    _fail(pair, batch, fake_gpu)
+    other, elsewhere = pickle.loads(pickle.dumps(pair.fast)), bertfast.BertModel(_tiny()).to("meta")
+    with pytest.raises(DeviceError):
+        other(**batch)
+    assert not bertfast.explain(other).healthy
+    assert bertfast.explain(elsewhere).healthy
+    health._faults.clear()
     assert bertfast.explain(other).healthy
     with torch.no_grad():
         other(**batch)

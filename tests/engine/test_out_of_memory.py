@@ -12,7 +12,9 @@ from tolerances import assert_same_output
 
 import bertfast
 from bertfast import OutOfMemoryError, engines
+from bertfast.backends import cpu
 from bertfast.graphs import GraphCache, GraphLimits
+from bertfast.health import free_locals
 
 # As torch says it, on a GPU and on a CPU, and as C++ and cuBLAS do.
 _ERRORS = {
@@ -57,16 +59,17 @@ def _refused(model, gpu, batch):
 def test_how_many_tokens_to_try_next(make_config, make_gpu, stock_and_fast, make_batch):
     gpu, config = make_gpu(), make_config("relu-3x3x5")
     fast = stock_and_fast("BertModel", config, cuda_graphs=False, pad_outputs="zero").fast
-    error = _refused(fast, gpu, make_batch(config, (13, 9, 10)))
-    assert error.max_tokens == 16
-    assert "split the batch, 16 tokens a call at most (half of these: how many fit is not known)" in str(error)
-    fast(**make_batch(config, (13, 9)))
-    error = _refused(fast, gpu, make_batch(config, (13, 9, 10)))
-    assert error.max_tokens == 22
-    assert "22 tokens a call at most (the largest call of this model that found its memory)" in str(error)
-    # Too little to be of use, and too much.
-    assert _refused(fast, gpu, make_batch(config, (13, 13, 13, 13))).max_tokens == 26
-    assert _refused(fast, gpu, make_batch(config, (9, 4))).max_tokens == 6
+    for _ in range(2):
+        error = _refused(fast, gpu, make_batch(config, (13, 9, 10)))
+        assert error.max_tokens == 16
+        assert "split the batch, 16 tokens a call at most (half of these: how many fit is not known)" in str(error)
+        # What fits now says nothing of a call that computes something else.
+        fast(**make_batch(config, (13, 9)))
+    # Every sequence fits.
+    for lengths in ((3, 13, 3), (13, 1)):
+        error = _refused(fast, gpu, make_batch(config, lengths))
+        assert error.max_tokens == 13
+        assert "13 tokens a call at most (those of the longest sequence: if it finds no memory alone, cut" in str(error)
     error = _refused(fast, gpu, make_batch(config, (13,)))
     assert error.max_tokens is None
     assert str(error).endswith("one sequence cannot be split: cut the text, or free memory")
@@ -83,6 +86,47 @@ def test_the_error_holds_no_activations(make_config, make_gpu, stock_and_fast, m
     error = _refused(fast, gpu, batch)
     # Less than before: the runner has given its buffer back.
     assert _activations() == before - 1, error
+
+
+def test_the_pooler_and_its_hooks_are_the_users(pair, batch):
+    """Their errors stay as they are, and so do the frames that they came through."""
+    for error in (MemoryError("a user's"), RuntimeError("out of memory"), _QuotaError("out of memory")):
+        hook = pair.fast.pooler.register_forward_hook(lambda *_, error=error: _raise(error))
+        with pytest.raises(type(error)) as raised:
+            pair.fast(**batch)
+        hook.remove()
+        assert raised.value is error
+        assert "local" in raised.traceback[-1].locals
+
+
+class _QuotaError(RuntimeError):
+    pass
+
+
+def _raise(error):
+    local = error
+    raise local
+
+
+@torch.no_grad()
+def test_a_class_of_somebodys_own_is_not_read(pair, batch, fake_gpu):
+    fake_gpu.errors = [error := _QuotaError("CUDA out of memory")]
+    with pytest.raises(_QuotaError) as raised:
+        pair.fast(**batch)
+    assert raised.value is error
+
+
+def test_frames_of_others_are_left_alone():
+    def suspended():
+        try:
+            raise MemoryError
+        except MemoryError as error:
+            yield error
+            yield "went on"
+
+    kept = suspended()
+    free_locals(next(kept))
+    assert next(kept) == "went on"
 
 
 def _activations():
@@ -157,6 +201,19 @@ def test_before_anything_is_computed(pair, batch, monkeypatch):
     assert raised.value.max_tokens is None
     monkeypatch.undo()
     pair.check(**batch)
+
+
+@torch.no_grad()
+def test_in_the_first_call_nothing_needs_more(pair, batch, monkeypatch):
+    """What makes later calls faster may wait, and the handler asks for no more."""
+    monkeypatch.setattr(cpu, "_teach_malloc", _fail)
+    pair.check(**batch)
+    bertfast.restore(pair.fast)
+    bertfast.accelerate(pair.fast)
+    monkeypatch.setattr("bertfast.engine.plan_call", _fail)
+    monkeypatch.setattr("bertfast.engine.backends.find_backend", _fail)
+    with pytest.raises(OutOfMemoryError, match="before anything was computed"):
+        pair.fast(**batch)
 
 
 def _fail(*arguments):
