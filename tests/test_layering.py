@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import ast
 import importlib
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from processes import printed
 
 import bertfast
 
@@ -151,11 +151,7 @@ def test_the_check_sees_an_arrow_back(tmp_path):
 
 
 def _python(code):
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, cwd=_PACKAGE.parent, timeout=300
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    return printed("-c", code)
 
 
 def test_importing_is_cheap():

@@ -11,6 +11,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import processes
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -52,14 +53,9 @@ def copy_sources(target: Path) -> Path:
 
 def run_python(code: str, where: Path, **variables: str) -> subprocess.CompletedProcess[str]:
     """``code`` by this Python, with the ``bertfast`` that is in ``where``."""
-    return subprocess.run(
-        [sys.executable, "-c", code],
-        capture_output=True,
-        text=True,
-        cwd=where,
-        env=environment(PYTHONPATH=os.pathsep.join([str(where), str(ROOT / "tests")]), **variables),
-        timeout=600,
-    )
+    paths = os.pathsep.join([str(where), str(ROOT / "tests")])
+    without = dict.fromkeys(_STEERING)
+    return processes.run_python("-c", code, cwd=where, timeout=600, **{**without, "PYTHONPATH": paths, **variables})
 
 
 # One for each environment: what is built depends on its torch.

@@ -49,6 +49,14 @@ def isa(request: pytest.FixtureRequest, native: ModuleType) -> Iterator[str]:
 
 
 @pytest.fixture(params=["bfloat16", "int8"])
+def reduced(request: pytest.FixtureRequest) -> str:
+    """In what dense layers multiply, for what does not depend on instructions."""
+    if not cpu_dense.serves(request.param):
+        pytest.skip(f"this CPU has no instruction for {request.param}")
+    return str(request.param)
+
+
+@pytest.fixture(params=["bfloat16", "int8"])
 def operands(request: pytest.FixtureRequest, isa: str) -> str:
     """In what dense layers multiply, by each of the instructions."""
     if not cpu_dense.serves(request.param):

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import pytest
 import torch
@@ -41,7 +37,7 @@ def _check(found: Tensor, x: Tensor, weight: Tensor, bias: Tensor, precision: st
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
 @pytest.mark.parametrize("rows", _ROWS)
-def test_rows(threads, operands, rows, dtype):
+def test_rows(operands, rows, dtype):
     x, weight, bias = _operands(rows, 100, 70, dtype)
     _check(PackedDense(weight, bias, operands)(x, torch.float32), x, weight, bias, operands)
 
@@ -83,22 +79,15 @@ def test_bfloat16_results_are_those_of_float32_rounded_once(operands, columns):
 
 
 def test_a_row_does_not_depend_on_others_nor_on_threads(threads, operands):
-    """By one kind of instructions, to the bit."""
-    x, weight, bias = _operands(200, 200, 300)
+    """By one kind of instructions, to the bit. 600 rows are blocks enough for each thread to have its own."""
+    x, weight, bias = _operands(600, 200, 300)
     layer = PackedDense(weight, bias, operands)
     together = layer(x, torch.float32)
     for rows in (1, 2, 16, 17, 33, 100):
-        assert torch.equal(torch.cat([layer(part, torch.float32) for part in x.split(rows)]), together)
-
-
-def test_the_same_bits_on_any_number_of_threads(operands, threads):
-    x, weight, bias = _operands(200, 200, 300)
-    layer = PackedDense(weight, bias, operands)
-    found, before = layer(x, torch.float32), torch.get_num_threads()
-    torch.set_num_threads(3 - threads)
-    again = layer(x, torch.float32)
-    torch.set_num_threads(before)
-    assert torch.equal(found, again)
+        alone = [layer(part, torch.float32) for part in x[:200].split(rows)]
+        assert torch.equal(torch.cat(alone), together[:200])
+    torch.set_num_threads(1)
+    assert torch.equal(layer(x, torch.float32), together)
 
 
 def test_several_callers_at_once(operands):
@@ -123,20 +112,20 @@ def test_nothing_beside_the_rows_is_read(operands):
         assert torch.equal(layer(among, torch.float32), layer(x, torch.float32))
 
 
-def test_later_edits_are_not_seen(operands):
+def test_later_edits_are_not_seen(reduced):
     x, weight, bias = _operands(5, 40, 50)
-    layer = PackedDense(weight, bias, operands)
+    layer = PackedDense(weight, bias, reduced)
     before = layer(x, torch.float32)
     weight.zero_()
     bias.zero_()
     assert torch.equal(layer(x, torch.float32), before)
 
 
-def test_memory_of_a_copy(operands):
+def test_memory_of_a_copy(reduced):
     """A panel's worth of padding at most."""
     _, weight, bias = _operands(1, 768, 3072)
-    expected = {"bfloat16": 2 * 768 * 3072, "int8": 768 * 3072 + 8 * 3072}[operands]
-    assert PackedDense(weight, bias, operands).num_bytes == expected + 4 * 3072
+    expected = {"bfloat16": 2 * 768 * 3072, "int8": 768 * 3072 + 8 * 3072}[reduced]
+    assert PackedDense(weight, bias, reduced).num_bytes == expected + 4 * 3072
 
 
 _ROWS_OF_CODES = {
@@ -235,8 +224,8 @@ def _refused(make, words):
         (torch.ones(2, 3), torch.ones(2).double(), "bias: expected torch.float32, .* got torch.float64"),
     ],
 )
-def test_weights_that_are_refused(operands, weight, bias, words):
-    _refused(lambda: PackedDense(weight, bias, operands), words)
+def test_weights_that_are_refused(reduced, weight, bias, words):
+    _refused(lambda: PackedDense(weight, bias, reduced), words)
 
 
 def test_int8_sums_fit_32_bits(operands):
@@ -260,13 +249,5 @@ def test_int8_sums_fit_32_bits(operands):
         (torch.ones(2, 3), torch.float16, "dtype: expected torch.float32 or torch.bfloat16, got torch.float16"),
     ],
 )
-def test_inputs_that_are_refused(operands, x, dtype, words):
-    _refused(lambda: PackedDense(torch.ones(2, 3), torch.ones(2), operands)(x, dtype), words)
-
-
-def test_no_memory_outside_of_the_tensors_is_touched(isa, operands):
-    script = Path(__file__).with_name("fenced.py")
-    path = os.pathsep.join([str(script.parents[2]), os.environ.get("PYTHONPATH", "")])
-    command = [sys.executable, str(script), isa, operands]
-    found = subprocess.run(command, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True, check=False)
-    assert found.returncode == 0, f"{found.returncode}: {found.stderr[-2000:]}"
+def test_inputs_that_are_refused(reduced, x, dtype, words):
+    _refused(lambda: PackedDense(torch.ones(2, 3), torch.ones(2), reduced)(x, dtype), words)

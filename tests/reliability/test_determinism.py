@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-
 import pytest
 import torch
 from precisions import needs
+from processes import printed
 
 _CASES = ["float32", "bfloat16", "bfloat16 products", "int8 products"]
 
@@ -37,12 +35,7 @@ def test_processes_and_calls(case, threads):
     dtype, products = (case.split()[0], "") if "products" not in case else ("float32", case.split()[0])
     if products:
         needs(products)
-    runs = [
-        subprocess.run(
-            [sys.executable, "-c", _SCRIPT, dtype, products, str(threads)], capture_output=True, text=True, check=True
-        ).stdout
-        for _ in range(2)
-    ]
+    runs = [printed("-c", _SCRIPT, dtype, products, str(threads)) for _ in range(2)]
     assert runs[0] == runs[1] != ""
 
 

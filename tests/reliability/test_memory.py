@@ -7,35 +7,22 @@ from __future__ import annotations
 
 import gc
 import os
-import subprocess
-import sys
+import time
 import weakref
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 import torch
 from precisions import needs
+from processes import printed
 
-import bertfast
 from bertfast import engines
 from bertfast.linear import padded_rows
 from reliability import soak
 
-_ROOT = Path(bertfast.__file__).parents[1]
 _needs_proc = pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="needs /proc")
-
-
-def _run(*command: str) -> str:
-    """In a process of its own: what one case leaves behind would hide what another needs."""
-    done = subprocess.run(
-        [sys.executable, *command],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        env={**os.environ, "PYTHONPATH": str(_ROOT)},
-    )
-    assert done.returncode == 0, done.stdout
-    return done.stdout
 
 
 @pytest.mark.slow
@@ -43,22 +30,43 @@ def _run(*command: str) -> str:
 @pytest.mark.parametrize("case", soak.CASES)
 def test_resident_memory_is_flat(case):
     """Within 2 % of what it is after a third of the time."""
-    if case in ("bfloat16", "int8"):
-        needs(case)
+    if "precision" in soak.CASES[case]:
+        needs(soak.CASES[case]["precision"])
     seconds = os.environ.get("BERTFAST_SOAK_SECONDS", "4")
-    print(_run(soak.__file__, "--here", "--cases", case, "--seconds", seconds))
+    print(printed(soak.__file__, "--here", "--cases", case, "--seconds", seconds))
 
 
-@pytest.mark.slow
+@pytest.fixture
+def two_threads() -> Iterator[None]:
+    """Torch's, for each that computes."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+def _num_threads() -> int:
+    return len(list(Path("/proc/self/task").iterdir()))
+
+
 @_needs_proc
-@pytest.mark.parametrize("case", ["float32", "int8"])
-def test_threads_that_end_leave_nothing(case):
-    """Neither scratch memory of kernels nor threads of OpenMP."""
-    if case == "int8":
-        needs(case)
-    grown, threads = _run(str(Path(soak.__file__).with_name("short_threads.py")), case, "400").split()
-    assert float(grown) <= soak.ALLOWED
-    assert int(threads) <= 0
+@pytest.mark.usefixtures("two_threads")
+@torch.no_grad()
+def test_threads_that_end_leave_no_threads(make_config, stock_and_fast, make_batch):
+    """What they keep for the kernels: ``tests/cpu_kernels/test_scratch.py``."""
+    config = make_config("gelu_new-2x2x64")
+    model, batch = stock_and_fast("BertModel", config).fast, make_batch(config, (60,) * 8)
+    expected, before, meanwhile = model(**batch)[0], _num_threads(), list[int]()
+    for _ in range(30):
+        with ThreadPoolExecutor(1) as pool:
+            assert torch.equal(pool.submit(lambda: model(**batch)[0]).result(), expected)
+            meanwhile.append(_num_threads())
+    assert max(meanwhile) > before + 1, "none of OpenMP"
+    # They end a little later than the thread they were for.
+    end = time.monotonic() + 30
+    while _num_threads() > before and time.monotonic() < end:
+        time.sleep(0.01)
+    assert _num_threads() <= before
 
 
 @torch.no_grad()

@@ -9,19 +9,13 @@ from typing import Any
 
 import pytest
 import torch
+from precisions import needs
 
 import bertfast
 from bertfast.errors import ReleasedWeightsError
-from bertfast.linear import missing
+from reliability import soak
 
 pytestmark = pytest.mark.slow
-
-_CASES: dict[str, dict[str, Any]] = {
-    "float32": {},
-    "bfloat16": {"precision": "bfloat16"},
-    "int8": {"precision": "int8"},
-    "invariant": {"invariant": True},
-}
 
 
 def _logits(model: Any, batch: dict[str, torch.Tensor]) -> bytes:
@@ -44,12 +38,11 @@ def worker():
         yield pool
 
 
-@pytest.mark.parametrize("case", _CASES)
+@pytest.mark.parametrize("case", soak.CASES)
 def test_a_worker_computes_the_same_bits(case, worker, make_config, stock_and_fast, make_batch):
-    options = _CASES[case]
-    lacks = missing(options["precision"]) if "precision" in options else None
-    if lacks is not None:
-        pytest.skip(lacks)
+    options = soak.CASES[case]
+    if "precision" in options:
+        needs(options["precision"])
     config = make_config("gelu_new-2x2x64")
     model = stock_and_fast("BertForSequenceClassification", config, **options).fast
     batch = make_batch(config)

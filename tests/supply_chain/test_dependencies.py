@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import ast
 import re
-import subprocess
-import sys
 from importlib import metadata
 from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+from processes import printed
 
 import bertfast
 
@@ -96,7 +95,4 @@ def minimal_site(tmp_path: Path) -> Path:
 
 def test_a_forward_needs_nothing_else(minimal_site):
     """Isolated from this environment's other packages; what bertfast looks for in vain would be loaded elsewhere."""
-    command = [sys.executable, "-I", "-S", "-c", _PROGRAM, str(minimal_site)]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines()[-1] == "[]"
+    assert printed("-I", "-S", "-c", _PROGRAM, minimal_site).splitlines()[-1] == "[]"
