@@ -24,6 +24,7 @@ class Fault:
     error_code: int | None = None
 
     def error(self) -> DeviceError:
+        """To raise in each call from now on: a new one, as a traceback grows in each."""
         return DeviceError(self.reason, self.error_code)
 
 

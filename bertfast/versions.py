@@ -28,6 +28,7 @@ class Served:
         return f"{_dotted(self.oldest)} or later{below}"
 
     def holds(self, version: str) -> bool:
+        """Whether it is served."""
         found = _numbers(version)
         return found >= self.oldest and (self.before is None or found < self.before)
 
@@ -66,13 +67,13 @@ def check_versions(installed: Callable[[str], str] = metadata.version) -> None:
 
 def suspects(installed: Callable[[str], str] = metadata.version) -> list[str]:
     """Which versions an import may have failed for, and what to do. installed: as of `check_versions`."""
-    return [
-        f"{_not_served(package, served, found)}: {_cure(package, served)}"
-        if not served.holds(found)
-        else f"{_newer(package, served, found)}: pip install '{package}=={served.tested[-1]}'"
-        for package, served, found in _installed(installed)
-        if not served.holds(found) or served.is_newer(found)
-    ]
+    suspected = []
+    for package, served, found in _installed(installed):
+        if not served.holds(found):
+            suspected.append(f"{_not_served(package, served, found)}: {_cure(package, served)}")
+        elif served.is_newer(found):
+            suspected.append(f"{_newer(package, served, found)}: pip install '{package}=={served.tested[-1]}'")
+    return suspected
 
 
 def _installed(installed: Callable[[str], str]) -> Iterator[tuple[str, Served, str]]:

@@ -122,7 +122,8 @@ def _problems(found: Comparison, choice: Choice, asked: str | None) -> Iterator[
     for path, count in found.calls.items():
         if path != "fast":
             nothing = "nothing was accelerated" if "fast" not in found.calls else "not everything was accelerated"
-            yield f"{nothing}: {count} of {counted(total, 'call')} ran {path}"
+            share = f"{count} of {counted(total, 'call')}" if total > 1 else "the only call"
+            yield f"{nothing}: {share} ran {path}"
     if choice.lacks:
         yield f"precision {asked} was asked for, float32 ran: {choice.lacks}"
 
