@@ -136,16 +136,21 @@ check_versions()
 
 
 def _import(module: str) -> Any:
-    """A module of bertfast. Raises UnsupportedVersionError where that fails beside versions that were never tested."""
+    """A module of bertfast. Raises UnsupportedVersionError where versions that were never tested may have broken it."""
     try:
         return importlib.import_module(module)
-    except Exception as error:
+    except (ImportError, AttributeError, TypeError) as error:
         found = suspects()
-        if not found:
+        if not found or _is_missing_package(error):
             raise
         from bertfast.errors import UnsupportedVersionError
 
         raise UnsupportedVersionError(f"{module} cannot be imported ({error}); {'; '.join(found)}") from error
+
+
+def _is_missing_package(error: Exception) -> bool:
+    """Whether an import failed because a whole package is not there, which no version of another brings."""
+    return isinstance(error, ModuleNotFoundError) and error.name is not None and "." not in error.name
 
 
 def __getattr__(name: str) -> Any:

@@ -17,7 +17,10 @@ logger = logging.getLogger("bertfast")
 
 @dataclass(frozen=True)
 class Served:
-    """oldest: the first version that is served; before: the first that is not any more; tested: ascending."""
+    """oldest: the first version that is served; before: the first that is not any more; tested: ascending.
+
+    No zeros at the end of the first two.
+    """
 
     oldest: tuple[int, ...]
     before: tuple[int, ...] | None
@@ -28,9 +31,10 @@ class Served:
         return f"{_dotted(self.oldest)} or later{below}"
 
     def holds(self, version: str) -> bool:
-        """Whether it is served."""
+        """Whether it is served, as pip reads ``>=oldest,<before``: no pre-release of either."""
         found = _numbers(version)
-        return found >= self.oldest and (self.before is None or found < self.before)
+        at_least = found > self.oldest or (found == self.oldest and not _is_pre_release(version))
+        return at_least and (self.before is None or found < self.before)
 
     def is_newer(self, version: str) -> bool:
         """Whether it is newer than any that was tested."""
@@ -41,6 +45,10 @@ SERVED = {
     "torch": Served(oldest=(2, 11), before=None, tested=("2.11.0", "2.13.0", "2.14.1")),
     "transformers": Served(oldest=(4, 57), before=(6,), tested=("4.57.6", "5.20.2", "5.24.0")),
 }
+
+
+# An epoch in front is none.
+_RELEASE = r"\d+(?:\.\d+)*(?!\d*!)"
 
 
 class UnsupportedVersionWarning(UserWarning):
@@ -100,9 +108,17 @@ def _cure(package: str, served: Served) -> str:
 
 
 def _numbers(version: str | None) -> tuple[int, ...]:
-    """The release of a version: ``"2.13.0+cpu"`` and ``"2.13.0.dev1"`` -> ``(2, 13, 0)``; empty if there is none."""
-    found = re.match(r"\d+(\.\d+)*(?!\d*!)", version or "")
-    return tuple(int(part) for part in found[0].split(".")) if found else ()
+    """The release of a version, without zeros at its end, which mean nothing; empty if there is none.
+
+    ``"2.13.0+cpu"``, ``"2.13.0.0"`` and ``"2.13.dev1"`` -> ``(2, 13)``.
+    """
+    found = re.match(_RELEASE, version or "")
+    return tuple(map(int, re.sub(r"(\.0+)+$", "", found[0]).split("."))) if found else ()
+
+
+def _is_pre_release(version: str) -> bool:
+    """Whether it comes before the release that it names."""
+    return re.match(_RELEASE + r"[-_.]?(a|b|c|rc|pre|dev)", version, re.IGNORECASE) is not None
 
 
 def _dotted(version: tuple[int, ...]) -> str:

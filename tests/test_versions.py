@@ -41,6 +41,11 @@ def _installed(**versions: str):
         ("torch", "2.10.1"),
         ("torch", "2.9.0+cu128"),
         ("torch", "1.13.1"),
+        # Before the first, as pip reads the requirement.
+        ("torch", "2.11.0rc1"),
+        ("torch", "2.11.0a0+git123"),
+        ("torch", "2.11.0.dev20260101+cu130"),
+        ("transformers", "4.57.0-RC1"),
     ],
 )
 def test_an_unserved_version_is_warned_of(package, version):
@@ -54,7 +59,17 @@ def test_an_unserved_version_is_warned_of(package, version):
 
 @pytest.mark.parametrize(
     ("package", "version"),
-    [("transformers", "4.57.0"), ("transformers", "5.0.0"), ("torch", "2.11.0+cpu"), ("torch", "2.12"), ("torch", "x")],
+    [
+        ("transformers", "4.57.0"),
+        ("transformers", "4.57.1rc1"),
+        ("transformers", "5.0.0"),
+        ("transformers", "5.0.0rc2"),
+        ("torch", "2.11.0+cpu"),
+        ("torch", "2.11.0.post1"),
+        ("torch", "2.12"),
+        ("torch", "x"),
+        *((package, f"{served.tested[-1]}.0.0") for package, served in SERVED.items()),
+    ],
 )
 def test_a_served_version_is_not_mentioned(package, version, caplog):
     with warnings.catch_warnings(), caplog.at_level(logging.INFO, logger="bertfast"):
@@ -107,7 +122,15 @@ def test_tested_versions_are_not_suspected():
     assert suspects(_installed(torch=None, transformers="unknown")) == []
 
 
-@pytest.mark.parametrize("error", [AttributeError("module 'torch' has no attribute 'later'"), ImportError("no name")])
+_OF_VERSIONS = [
+    AttributeError("module 'torch' has no attribute 'later'"),
+    ImportError("no name"),
+    TypeError("an unexpected keyword argument"),
+    ModuleNotFoundError("No module named 'transformers.later'", name="transformers.later"),
+]
+
+
+@pytest.mark.parametrize("error", _OF_VERSIONS)
 @pytest.mark.parametrize("name", ["BertModel", "AutoModel", "BertTokenizerFast", "explain"])
 def test_an_import_that_fails_says_what_to_do(name, error, monkeypatch):
     def fail(module):
@@ -125,6 +148,20 @@ def test_an_import_that_fails_says_what_to_do(name, error, monkeypatch):
     monkeypatch.setattr(bertfast, "suspects", list)
     with pytest.raises(type(error)) as raised:
         getattr(bertfast, name)
+    assert raised.value is error
+
+
+@pytest.mark.parametrize(
+    "error", [MemoryError(), RuntimeError("a setting"), ModuleNotFoundError("No module named 'numpy'", name="numpy")]
+)
+def test_what_no_version_is_to_blame_for_stays_what_it_is(error, monkeypatch):
+    def fail(module):
+        raise error
+
+    monkeypatch.setattr(bertfast.importlib, "import_module", fail)
+    monkeypatch.setattr(bertfast, "suspects", lambda: suspects(_installed(torch="2.9.0")))
+    with pytest.raises(type(error)) as raised:
+        bertfast.explain  # noqa: B018
     assert raised.value is error
 
 
