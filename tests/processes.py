@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -34,3 +36,16 @@ def printed(*arguments: str | Path, cwd: Path = ROOT, timeout: float = 300, **va
     done = run_python(*arguments, cwd=cwd, timeout=timeout, **variables)
     assert done.returncode == 0, f"{done.returncode}: {done.stdout[-2000:]}{done.stderr[-4000:]}"
     return done.stdout
+
+
+#: Runs a program at addresses that are not random: ThreadSanitizer's shadow memory has no room for those.
+FIXED_ADDRESSES = ("setarch", "-R")
+NO_FIXED_ADDRESSES = "needs setarch -R, which switches address randomization off, and the right to do so"
+
+
+@functools.cache
+def has_fixed_addresses() -> bool:
+    """Whether `FIXED_ADDRESSES` is there, and allowed."""
+    if shutil.which(FIXED_ADDRESSES[0]) is None:
+        return False
+    return subprocess.run([*FIXED_ADDRESSES, "true"], capture_output=True, timeout=60).returncode == 0

@@ -69,6 +69,14 @@ TRUTH_RATIO = 1.2
 KERNEL_RATIO = 2.0
 
 
+def other_order(unit_roundoff: float) -> dict[str, float]:
+    """For numpy's ``assert_allclose``: one kernel's result, of numbers around 1, where its sums go in another order.
+
+    Each of the two is rounded once when it is stored, and the sums of a few dozen terms by some units of float32.
+    """
+    return {"rtol": 8 * unit_roundoff, "atol": 4 * unit_roundoff}
+
+
 def relative_error(actual: Tensor, expected: Tensor) -> float:
     """``||actual - expected|| / ||expected||`` in float64; NaN if either holds one."""
     assert actual.shape == expected.shape, f"shape {list(actual.shape)}, expected {list(expected.shape)}"

@@ -8,6 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from planted import with_mistake
+
 from native_build.cpu.flags import instruction_flags
 from native_build.tools import CannotBuild, Compiler, find_compiler, run
 
@@ -32,13 +34,8 @@ class Mutant:
     complaint: str
 
     def text(self) -> str:
-        """The file with the mistake. Raises ValueError where it has changed too much for it."""
-        text = (_CSRC / "cpu" / self.file).read_text()
-        for old, new in self.replacements:
-            if old not in text:
-                raise ValueError(f"{self.name}: {self.file} has no {old!r}")
-            text = text.replace(old, new)
-        return text
+        """The file with the mistake. Raises ValueError as `planted.with_mistake` does."""
+        return with_mistake(_CSRC / "cpu" / self.file, self.replacements)
 
 
 MUTANTS = (

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
+from processes import FIXED_ADDRESSES, NO_FIXED_ADDRESSES, has_fixed_addresses
 
 from cpu_kernels.sanitized import MUTANTS, ROOT, Mutant, build
 from native_build.tools import CannotBuild
@@ -22,16 +22,14 @@ _UNSEEN = r"_mm\d*_(?:mask_store|maskz_load|mask_load)\w*|_mm\d*_mask_\w*store\w
 
 
 def _run(sanitizer: str, mutant: Mutant | None = None) -> subprocess.CompletedProcess[str]:
-    # ThreadSanitizer's shadow memory has no room for addresses as random as Linux makes them.
-    fixed = ("setarch", "-R")
-    if shutil.which(fixed[0]) is None or subprocess.run([*fixed, "true"], capture_output=True).returncode != 0:
-        pytest.skip("needs setarch -R, which switches address randomization off, and the right to do so")
+    if not has_fixed_addresses():
+        pytest.skip(NO_FIXED_ADDRESSES)
     try:
         program = build(sanitizer, mutant)
     except CannotBuild as error:
         pytest.skip(str(error))
     return subprocess.run(
-        [*fixed, program],
+        [*FIXED_ADDRESSES, program],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

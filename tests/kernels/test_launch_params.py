@@ -12,6 +12,7 @@ import pytest
 from fuzzing import fuzzer
 from hypothesis import given
 from hypothesis import strategies as st
+from tolerances import other_order
 
 from kernels.comparison import normal
 from kernels.device.tools import MissingTool
@@ -179,7 +180,7 @@ def _assert_same(found: dict[str, Array], expected: dict[str, Array], element: E
     for name, array in found.items():
         if name == "out":
             numbers[name], array = element.to_float64(expected[name]), element.to_float64(array)
-        np.testing.assert_allclose(array, numbers[name], rtol=8 * element.unit_roundoff, atol=4 * element.unit_roundoff)
+        np.testing.assert_allclose(array, numbers[name], **other_order(element.unit_roundoff))
 
 
 @pytest.mark.parametrize("op", _OPS)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
+from processes import FIXED_ADDRESSES, NO_FIXED_ADDRESSES, has_fixed_addresses
 
 from kernels.device.tools import MissingTool
 from kernels.host_build import ROOT, build_sanitized
@@ -40,8 +40,8 @@ def address() -> Path:
 def thread() -> Path:
     """A build with ThreadSanitizer."""
     # Its shadow memory has no room for addresses as random as Linux makes them.
-    if shutil.which("setarch") is None or _run("setarch", "-R", "true").returncode != 0:
-        pytest.skip("needs setarch -R, which switches address randomization off, and the right to do so")
+    if not has_fixed_addresses():
+        pytest.skip(NO_FIXED_ADDRESSES)
     try:
         return build_sanitized("thread")
     except MissingTool as missing:
@@ -59,11 +59,11 @@ def test_no_bad_access_and_no_undefined_behaviour(address: Path) -> None:
 
 def test_no_race(thread: Path) -> None:
     ctest = ("ctest", "--test-dir", thread, "--output-on-failure", "--parallel", "2")
-    _assert_all_pass(_run("setarch", "-R", *ctest))
+    _assert_all_pass(_run(*FIXED_ADDRESSES, *ctest))
 
 
 def _probe(build: Path, name: str) -> subprocess.CompletedProcess[str]:
-    return _run("setarch", "-R", build / "csrc" / "tests" / "sanitizer_probe", name)
+    return _run(*FIXED_ADDRESSES, build / "csrc" / "tests" / "sanitizer_probe", name)
 
 
 def _marked_line(name: str) -> int:

@@ -6,6 +6,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from planted import with_mistake
+
 from kernels.device.compiler import KERNEL_DIRECTORY
 
 
@@ -36,13 +38,8 @@ class Mutant:
         return re.sub(r"\W+", "-", f"{self.op} {self.name}")
 
     def source(self) -> str:
-        """The text of ``file`` with the mistake. Raises ValueError where the file has changed too much for it."""
-        text = (KERNEL_DIRECTORY / self.file).read_text()
-        for old, new in self.replacements:
-            if text.count(old) != 1:
-                raise ValueError(f"{self.name}: {self.file} has {old!r} {text.count(old)} times, not once")
-            text = text.replace(old, new)
-        return text
+        """The text of ``file`` with the mistake. Raises ValueError as `planted.with_mistake` does."""
+        return with_mistake(KERNEL_DIRECTORY / self.file, self.replacements)
 
     def write(self, directory: Path) -> Path:
         """Put the file with the mistake into ``directory``/kernels; returns the path of the .cu to compile."""

@@ -7,10 +7,10 @@ preprocessor keeps from them.
 from __future__ import annotations
 
 import functools
-import shutil
-import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
+
+from processes import FIXED_ADDRESSES, NO_FIXED_ADDRESSES, has_fixed_addresses
 
 from kernels.device.tools import MissingTool
 from kernels.host_build import ROOT, build_emulated, build_sanitized
@@ -44,9 +44,9 @@ def _thread() -> Programs:
 
 
 def _sanitized(name: str, environment: tuple[tuple[str, str], ...]) -> Programs:
-    if shutil.which("setarch") is None or subprocess.run(["setarch", "-R", "true"]).returncode != 0:
-        raise MissingTool("needs setarch -R, which switches address randomization off, and the right to do so")
-    return Programs(build_sanitized(name), (f"-fsanitize={name}",), ("setarch", "-R"), environment)
+    if not has_fixed_addresses():
+        raise MissingTool(NO_FIXED_ADDRESSES)
+    return Programs(build_sanitized(name), (f"-fsanitize={name}",), FIXED_ADDRESSES, environment)
 
 
 def _complaint(programs: Callable[[], Programs], mutant: Mutant) -> str | None:
