@@ -7,6 +7,7 @@
 namespace bertfast::cpu {
 namespace {
 
+// Of all threads: none can reach another's block, and a service asks how much all of them hold.
 std::atomic<int64_t> held_bytes{0};
 
 class Block {
