@@ -13,10 +13,10 @@ BENCH_ARGS ?=
 LOCK_ARGS ?=
 # Passed to pytest by make wheel-check. Those left out compile sources of a checkout, not of the wheel.
 WHEEL_TESTS ?= tests --ignore tests/build --ignore tests/kernels
+# The same in CI, where `make test` has tried what is computed: the way from the sources to an installed package.
+CI_WHEEL_TESTS := tests/cli/test_main.py tests/test_layering.py tests/test_versions.py tests/test_guard.py
 # How many times as many examples make fuzz tries as make test.
 FUZZ ?= 20
-FUZZERS := tests/untrusted tests/cpu_kernels/test_any_arguments.py tests/kernels/test_launch_params.py \
-  tests/kernels/test_invariant_on_kernels.py
 # Where make bench-kernels writes its results.
 KERNELS_JSON ?= build/kernels.json
 # Passed to make compare: --peers, --rows, --precisions, --threads, --json.
@@ -49,7 +49,7 @@ export TOKENIZERS_PARALLELISM := false
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-tf4 compatibility cuda-check quick fuzz lint format bench bench-kernels compare gpu build wheel-check lock audit venv clean distclean
+.PHONY: help demo test test-tf4 compatibility cuda-check quick fuzz lint format bench bench-kernels compare gpu build wheel-check ci-wheel-check lock audit venv clean distclean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
@@ -102,7 +102,7 @@ quick: $(VENV)/.ready ## The tests that are not marked slow, newest transformers
 
 # By hypothesis, which knows the shape of what it makes up.
 fuzz: $(VENV)/.ready ## The fuzzers of inputs, files, ops and kernels with FUZZ times (20) as many examples, others each time
-	@BERTFAST_FUZZ='$(FUZZ)' $(VENV)/bin/python -m pytest $(FUZZERS) $(PYTEST_ARGS)
+	@BERTFAST_FUZZ='$(FUZZ)' $(VENV)/bin/python -m pytest -m fuzz $(PYTEST_ARGS)
 
 lint: $(VENV)/.ready ## ruff, mypy and clang-format; changes nothing
 	@failed=0; \
@@ -139,6 +139,9 @@ build: $(VENV)/.ready ## Source distribution and wheel, into dist/
 
 wheel-check: $(VENV)/.ready ## The wheel, built from the source distribution and installed: the quick tests run on it
 	@BERTFAST_CUDA='$(BERTFAST_CUDA)' $(VENV)/bin/python tests/supply_chain/check_wheel.py -m "not slow" $(WHEEL_TESTS) $(PYTEST_ARGS)
+
+ci-wheel-check: ## wheel-check with a few tests, as .ci/run calls it
+	@$(MAKE) --no-print-directory wheel-check WHEEL_TESTS='$(CI_WHEEL_TESTS)'
 
 lock: $(VENV_TOOLS)/.requirements ## Write requirements/*.txt anew from requirements/*.in: pins with hashes
 	@$(VENV_TOOLS)/bin/python requirements/lock.py $(LOCK_ARGS)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from processes import printed
 
 
+@pytest.mark.fuzz
 def test_any_arguments_give_a_result_or_a_refusal(isa):
     printed("-W", "ignore", Path(__file__).with_name("fenced_arguments.py"), isa)

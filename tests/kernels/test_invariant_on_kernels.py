@@ -28,6 +28,7 @@ def _check(model, sizes, extra, seed, most_left):
         assert torch.equal(found, alone), row
 
 
+@pytest.mark.fuzz
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16], ids=str)
 @pytest.mark.parametrize("class_name", ["BertModel", "BertForSequenceClassification"])
 def test_any_batch(class_name, dtype, make_config, stock_and_fast, calls, fake_gpu):

@@ -141,6 +141,7 @@ def _numbers(draw: st.DrawFn, scalars: dict[str, Any]) -> dict[str, Any]:
     return changes
 
 
+@pytest.mark.fuzz
 @pytest.mark.parametrize("op", _OPS)
 def test_any_numbers(op, launchers):
     inputs, outputs, scalars = _case(op, ELEMENTS[0])
@@ -183,6 +184,7 @@ def _assert_same(found: dict[str, Array], expected: dict[str, Array], element: E
         np.testing.assert_allclose(array, numbers[name], **other_order(element.unit_roundoff))
 
 
+@pytest.mark.fuzz
 @pytest.mark.parametrize("op", _OPS)
 def test_any_addresses(op, launchers):
     """Of one tensor: a multiple of its element's size is served, another may be refused."""

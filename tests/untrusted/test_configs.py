@@ -72,6 +72,7 @@ def _run(library: Any, entries: dict[str, Any]) -> Any:
     return model(input_ids=ids.clamp(max=model.config.vocab_size - 1), attention_mask=ids.clamp(max=1))
 
 
+@pytest.mark.fuzz
 @fuzzer(150)
 @given(entries=_configs())
 def test_any_config_is_computed_rightly_or_refused(entries):

@@ -122,6 +122,7 @@ def _copy(intact: Path, target: Path, weights: str, content: bytes) -> Path:
     return folder
 
 
+@pytest.mark.fuzz
 @pytest.mark.parametrize("damage", [_damaged_headers, _damaged_bytes], ids=["header", "bytes"])
 def test_a_damaged_safetensors_file(damage, intact, tmp_path):
     @fuzzer(40)
@@ -132,6 +133,7 @@ def test_a_damaged_safetensors_file(damage, intact, tmp_path):
     check()
 
 
+@pytest.mark.fuzz
 def test_a_damaged_pickle(intact, tmp_path):
     @fuzzer(30)
     @given(content=_damaged_bytes((intact / "pytorch_model.bin").read_bytes()))
@@ -152,6 +154,7 @@ def _damaged_json(draw: st.DrawFn, content: bytes) -> bytes:
     return json.dumps(entries).encode()
 
 
+@pytest.mark.fuzz
 def test_a_damaged_config(intact, tmp_path):
     @fuzzer(40)
     @given(content=_damaged_json((intact / "config.json").read_bytes()))

@@ -45,6 +45,7 @@ def changed(draw: st.DrawFn, op: str) -> tuple[str, dict[str, Any], str]:
     return name, arguments, draw(odd_tensors.forms)
 
 
+@pytest.mark.fuzz
 @pytest.mark.parametrize("op", OPS)
 def test_any_argument(op):
     @fuzzer(40)

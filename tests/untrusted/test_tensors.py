@@ -117,6 +117,7 @@ def pair(make_config, shared_pair):
     return shared_pair("BertModel", make_config("gelu-1x2x32"), on_fallback="silent")
 
 
+@pytest.mark.fuzz
 def test_any_tensors(pair):
     @fuzzer(150)
     @given(inputs=_inputs(), mode=st.sampled_from(sorted(_MODES)))
@@ -151,6 +152,7 @@ def _replaced(models: Sequence[nn.Module], name: str, form: str) -> Iterator[Non
             parameters[attribute] = parameter
 
 
+@pytest.mark.fuzz
 @pytest.mark.parametrize("precision", [None, *REDUCED])
 def test_any_parameter(precision, make_config, shared_pair):
     bound = 2 * TOLERANCES[torch.float32].model
