@@ -10,7 +10,7 @@ import logging
 import os
 import threading
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
 
 logger = logging.getLogger("bertfast")
@@ -104,17 +104,7 @@ class Report:
                 f"  tokens: {real} real, {self.computed_tokens} computed of {self.padded_tokens} padded "
                 f"({share:.0f} %)" + ("; last layer: first token only" if self.first_token_only else "")
             )
-        if self.dtype:
-            reduced = self.matmul_precision not in (None, "float32")
-            products = f" (matrix products in {self.matmul_precision})" if reduced else ""
-            copies = (
-                f"copies of {self.weight_copy_bytes / 2**20:.1f} MiB" if self.weight_copy_bytes else "read in place"
-            )
-            lines.append(f"  weights: {self.dtype}{products}, {copies}")
-        if self.ops:
-            lines.append("  ops: " + ", ".join(f"{step} by {who}" for step, who in self.ops.items()))
-        if self.advice:
-            lines.append(f"  advice: {self.advice}")
+        lines += [f"  {line}" for line in self._how()]
         if self.cuda_graphs or self.buffer_bytes:
             graphs, buffers = (size / 2**20 for size in (self.cuda_graph_bytes, self.buffer_bytes))
             lines.append(f"  kept: {self.cuda_graphs} CUDA graphs of {graphs:.1f} MiB, buffers of {buffers:.1f} MiB")
@@ -122,6 +112,23 @@ class Report:
             lines.append(f"  unhealthy: {self.fault}")
         lines.append(f"  pad_outputs={self.pad_outputs}; calls: {self.fast_calls} fast, {self.stock_calls} stock")
         return "\n".join([*lines, *map(str, self.others)])
+
+    def how(self) -> list[str]:
+        """Lines on what holds for any call, the other encoders' too: weights, ops and advice."""
+        return [*self._how(), *(line for other in self.others for line in other.how())]
+
+    def _how(self) -> Iterator[str]:
+        if self.dtype:
+            reduced = self.matmul_precision not in (None, "float32")
+            products = f" (matrix products in {self.matmul_precision})" if reduced else ""
+            copies = (
+                f"copies of {self.weight_copy_bytes / 2**20:.1f} MiB" if self.weight_copy_bytes else "read in place"
+            )
+            yield f"weights: {self.dtype}{products}, {copies}"
+        if self.ops:
+            yield "ops: " + ", ".join(f"{step} by {who}" for step, who in self.ops.items())
+        if self.advice:
+            yield f"advice: {self.advice}"
 
     def as_dict(self) -> dict[str, object]:
         """All fields and `healthy`, for JSON."""

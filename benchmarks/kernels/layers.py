@@ -86,16 +86,23 @@ def _fed_forward(wide: Any, narrow: Any, x: Tensor, norm: Norm) -> Tensor:
 
 
 LAYERS = (
-    Layer("qkv", lambda h, i: [[(h, h)] * 3], 1, 3, _qkv),
-    Layer("attention_output", lambda h, i: [[(h, h)]], 2, 1, _attention_output, reads_context=True),
-    Layer("feed_forward", lambda h, i: [[(i, h)], [(h, i)]], 1, 1, _feed_forward),
+    Layer("qkv", lambda h, i: [[(h, h)] * 3], reads=1, writes=3, call=_qkv),
+    Layer(
+        "attention_output",
+        lambda h, i: [[(h, h)]],
+        reads=2,
+        writes=1,
+        call=_attention_output,
+        reads_context=True,
+    ),
+    Layer("feed_forward", lambda h, i: [[(i, h)], [(h, i)]], reads=1, writes=1, call=_feed_forward),
     # All of a layer after attention.
     Layer(
         "layer_tail",
         lambda h, i: [[(h, h)], [(i, h)], [(h, i)]],
-        2,
-        1,
-        _layer_tail,
+        reads=2,
+        writes=1,
+        call=_layer_tail,
         fused=_fused_tail,
         reads_context=True,
     ),

@@ -92,8 +92,7 @@ def _facts(found: Verification) -> Iterator[str]:
     if found.comparison is not None:
         ran = [f"{counted(count, 'call')} {path}" for path, count in found.comparison.calls.items()]
         yield f"  ran: {', '.join(ran)}"
-        told = str(found.comparison.report).splitlines()
-        yield from (f"  {public(line)}" for line in told if line.strip().startswith(("weights:", "ops:", "advice:")))
+        yield from (f"    {public(line)}" for line in found.comparison.report.how())
     known = summary()
     yield f"  versions: bertfast {known['bertfast']}, torch {known['torch']}, transformers {known['transformers']}"
     yield f"  CPU: {known['cpu']}, {known['cpu_capability']}" + _gpu(found)
