@@ -23,12 +23,12 @@ from cpu.retrieval import Array, Quality, pairs, quality
 
 from bertfast.bench.candidates import CANDIDATES, PRECISIONS, REFERENCE, chosen, versions
 from bertfast.bench.exports import folder_for
-from bertfast.bench.models import MINILM, path_of
 from bertfast.bench.options import at_least, names_of
 from bertfast.bench.setup import Setup
 from bertfast.corpus import all_docstrings
 from bertfast.environment.describe import summary as environment
 from bertfast.environment.record import write_json
+from bertfast.model_names import MINILM, path_of
 
 MAX_LENGTH = 256
 BATCH_SIZE = 32

@@ -57,6 +57,7 @@ _LAYERS = (
         "errors",
         "forking",
         "hooks",
+        "model_names",
         "norm",
         "origin",
         "reporting",

@@ -9,8 +9,9 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from bertfast.bench.models import SIZES, config_of, path_of
+from bertfast.bench.models import SIZES, config_of
 from bertfast.environment.packages import installed
+from bertfast.model_names import path_of
 
 _PACKAGES = ("torch", "transformers", "onnxruntime", "ctranslate2")
 

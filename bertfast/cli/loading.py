@@ -13,10 +13,10 @@ import transformers
 from huggingface_hub.constants import HF_HUB_OFFLINE
 from torch import nn
 
-from bertfast.bench.models import path_of
 from bertfast.cli.errors import UsageError
 from bertfast.environment.gpus import why_no_gpu
-from bertfast.environment.privacy import public
+from bertfast.environment.privacy import public, public_name
+from bertfast.model_names import path_of
 
 T = TypeVar("T")
 _TASKS = {
@@ -57,24 +57,19 @@ def find_model(name: str, task: str | None = None) -> Source:
     class_name = saved if task is None else _TASKS[task]
     if not hasattr(transformers, class_name):
         raise UsageError(f"{name}: transformers has no class {class_name}; choose one with --task: {', '.join(TASKS)}")
-    return Source(name, label_of(name), class_name, config)
-
-
-def label_of(name: str) -> str:
-    """A model's name for a report: of a folder only the last name, and that is not a user's."""
-    return public(str(Path(name).resolve())).rpartition("/")[2] if Path(name).is_dir() else public(name)
+    return Source(name, public_name(name), class_name, config)
 
 
 def load_config(name: str) -> Any:
-    """name: a folder, one on the hub, or `bertfast.bench.models.MINILM`. Raises UsageError."""
+    """name: a folder, one on the hub, or `bertfast.model_names.MINILM`. Raises UsageError."""
     if Path(name).is_absolute() and not Path(name).exists():
         raise UsageError(f"{name}: no such folder; expected a folder with a model, or a name on the hub")
-    return _loaded(label_of(name), lambda: transformers.AutoConfig.from_pretrained(path_of(name)))
+    return _loaded(public_name(name), lambda: transformers.AutoConfig.from_pretrained(path_of(name)))
 
 
 def load_tokenizer(name: str) -> Any:
     """Of a model, named as for `load_config`. Raises UsageError where it has none, or one that cannot pad."""
-    what = f"the tokenizer of {label_of(name)}"
+    what = f"the tokenizer of {public_name(name)}"
     tokenizer = _loaded(what, lambda: transformers.AutoTokenizer.from_pretrained(path_of(name)))
     if tokenizer.pad_token is None:
         raise UsageError(f"{what} has no padding token; expected one, as BERT's have")

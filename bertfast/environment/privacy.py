@@ -32,6 +32,16 @@ def public(text: str, folders: Iterable[Path] | None = None) -> str:
     return _PATH.sub(lambda found: f".../{found[1]}" if found[1] != "..." else "...", text)
 
 
+def public_argument(argument: str) -> str:
+    """An argument of a command: of an absolute path the last name alone, whatever stands in its folders."""
+    return f".../{Path(argument).name}" if Path(argument).is_absolute() else public(argument)
+
+
+def public_name(name: str) -> str:
+    """A name of the hub, or of a folder that is there only the last name, and that is not a user's."""
+    return public(str(Path(name).resolve())).rpartition("/")[2] if Path(name).is_dir() else public(name)
+
+
 def _folders() -> list[Path]:
     try:
         personal = [Path.home(), Path.cwd()]

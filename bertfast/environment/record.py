@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from bertfast.environment.privacy import public
+from bertfast.environment.privacy import public_argument
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
@@ -23,12 +23,8 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
 
 def command(argv: Sequence[str]) -> str:
     """A process's ``sys.orig_argv`` as somebody else types it: ``python benchmarks/compare_cpu.py --rounds 3``."""
-    arguments = [_without_folders(argument) for argument in argv[1:]]
+    arguments = [public_argument(argument) for argument in argv[1:]]
     if arguments and Path(arguments[0]).name == "bertfast":
         # The installed program, which names its Python itself.
         return shlex.join(["bertfast", *arguments[1:]])
     return shlex.join(["python", *arguments])
-
-
-def _without_folders(argument: str) -> str:
-    return f".../{Path(argument).name}" if Path(argument).is_absolute() else public(argument)
