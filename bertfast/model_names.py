@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from functools import cache
 from pathlib import Path
 
 #: The real all-MiniLM-L6-v2, where the package that holds its weights is installed.
 MINILM = "all-minilm-l6-v2"
 
 
-@cache
 def path_of(name: str) -> str:
     """Where the files are: a folder, or a name on the hub."""
     if name != MINILM or Path(name).is_dir():
