@@ -27,7 +27,7 @@ from bertfast.preparing import Preparation
 from bertfast.probing import decide, is_probing
 from bertfast.released import check_not_released
 from bertfast.released_parameter import holds_released
-from bertfast.reporting import FAST, REFUSED, STOCK, Call, count, logger
+from bertfast.reporting import FAST, REFUSED, STOCK, Call, Said, count, logger
 
 
 class Engine:
@@ -46,6 +46,7 @@ class Engine:
         self.last: Call | None = None
         self.owner: weakref.ref[nn.Module] | None = None
         self._deferred = DeferredChecks()
+        self._said = Said()
         self._said_padding = False
 
     def belongs_to(self, model: nn.Module) -> bool:
@@ -160,18 +161,18 @@ class Engine:
         refused = holds_released(model) or forbids is not None
         call = Call(REFUSED if refused else STOCK, reason)
         decide(self, call)
-        new = self._record(call)
+        self._record(call)
         check_not_released(model, f"run stock transformers ({reason})")
         if forbids is not None:
             raise FallbackError(f"{type(model).__name__} would run stock transformers ({reason}), and {forbids}")
-        if new and self.options.on_fallback == "log":
+        if self.options.on_fallback == "log" and self._said.is_new(reason):
             # Fine-tuning is no surprise; anything else the user will want to know.
             level = logging.INFO if reason.startswith("training") else logging.WARNING
             logger.log(level, "bertfast: %s runs stock transformers: %s", type(model).__name__, reason)
 
-    def _record(self, call: Call) -> bool:
+    def _record(self, call: Call) -> None:
         self.last = call
-        return count(call, self.counts)
+        count(call, self.counts)
 
     def admit(self, model: nn.Module, arguments: Mapping[str, Any]) -> Prepared:
         """The prepared weights if this call may take the fast path. Raises Refused with the reason if not."""

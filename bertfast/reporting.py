@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections import Counter
+from collections import Counter, OrderedDict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
 
@@ -141,22 +141,38 @@ class Report:
         }
 
 
-def count(call: Call, counts: Counter[str]) -> bool:
-    """Add a call to the process's and to one model's counts; returns whether its reason is new to the model."""
+class Said:
+    """The reasons that a model's log has: of more than MOST_REASONS those that came last, whatever is counted."""
+
+    def __init__(self) -> None:
+        self._reasons: OrderedDict[str, None] = OrderedDict()
+
+    def is_new(self, reason: str) -> bool:
+        """Whether it has to be said; from now on it was."""
+        with _lock:
+            new = reason not in self._reasons
+            self._reasons[reason] = None
+            self._reasons.move_to_end(reason)
+            if len(self._reasons) > MOST_REASONS:
+                self._reasons.popitem(last=False)
+        return new
+
+
+def count(call: Call, counts: Counter[str]) -> None:
+    """Add a call to the process's and to one model's counts."""
     with _lock:
-        new = [_count(call, one) for one in (STATS, counts)]
-    return new[1]
+        for one in (STATS, counts):
+            _count(call, one)
 
 
-def _count(call: Call, counts: Counter[str]) -> bool:
+def _count(call: Call, counts: Counter[str]) -> None:
     counts[call.path] += 1
     if call.reason is None:
-        return False
+        return
     key = f"{call.path}: {call.reason}"
     if key not in counts and len(counts) >= MOST_REASONS:
         key = f"{call.path}: {OTHER_REASONS}"
     counts[key] += 1
-    return counts[key] == 1
 
 
 def stats() -> dict[str, int]:

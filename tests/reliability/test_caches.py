@@ -13,6 +13,7 @@ import torch
 
 import bertfast
 from bertfast import reporting
+from bertfast.engine import Engine
 from bertfast.linear import MixedLinear
 from bertfast.norm import Norm
 
@@ -119,6 +120,19 @@ def test_reasons_are_counted_up_to_a_limit():
         assert found["stock"] == 3 * reporting.MOST_REASONS
         assert found["stock: number 0"] == 1
         assert found[f"stock: {reporting.OTHER_REASONS}"] > reporting.MOST_REASONS
+
+
+def test_new_reasons_are_logged_beyond_that_limit(caplog):
+    """Once each, as long as no more than that come between."""
+    engine, model = Engine(), torch.nn.Linear(1, 1)
+    reasons = [f"number {number}" for number in range(2 * reporting.MOST_REASONS)]
+    for reason in reasons:
+        engine.fall_back(model, reason)
+        engine.fall_back(model, reason)
+    assert caplog.messages == [f"bertfast: Linear runs stock transformers: {reason}" for reason in reasons]
+    assert len(engine._said._reasons) == reporting.MOST_REASONS
+    engine.fall_back(model, reasons[0])
+    assert len(caplog.messages) == len(reasons) + 1
 
 
 class _Noted:
