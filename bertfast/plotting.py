@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from bertfast.files import whole_file
+
 # No random ids, text as text.
 _RC = {"svg.hashsalt": "bertfast", "svg.fonttype": "none", "font.size": 8}
 
@@ -35,8 +37,9 @@ def figure_file(path: Path, **how: Any) -> Iterator[Any]:
     with matplotlib.rc_context(_RC):
         try:
             yield pyplot
-            path.parent.mkdir(parents=True, exist_ok=True)
             # A date would differ each time.
-            pyplot.savefig(path, metadata={"Date": None} if is_svg else None, **how)
+            metadata = {"Date": None} if is_svg else None
+            with whole_file(path) as partial:
+                pyplot.savefig(partial, format=path.suffix[1:], metadata=metadata, **how)
         finally:
             pyplot.close()

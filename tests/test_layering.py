@@ -67,6 +67,7 @@ _LAYERS = (
         "_version",
     ),
     ("plotting",),
+    ("files",),
 )
 # The only ones that know transformers. Everything else deals in tensors.
 _KNOW_TRANSFORMERS = ("models.", "families.", "compat", "bench.", "cli.")

@@ -10,15 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from bertfast.environment.privacy import public_argument
+from bertfast.files import whole_file
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Written beside it first: a program that is ended meanwhile leaves the last whole file. Links stay links."""
-    path = path.resolve()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps({"command": command(sys.orig_argv), **content}, indent=1) + "\n")
-    partial.replace(path)
+    """A program that is ended meanwhile leaves the last whole file. Raises OSError."""
+    text = json.dumps({"command": command(sys.orig_argv), **content}, indent=1) + "\n"
+    with whole_file(path) as partial:
+        partial.write_text(text)
 
 
 def command(argv: Sequence[str]) -> str:
