@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import math
+import os
+from pathlib import Path
 
 
 def at_least_one(text: str) -> int:
@@ -31,6 +33,13 @@ def share(text: str) -> float:
     if not 0 <= value <= 1:
         raise argparse.ArgumentTypeError(f"expected a number from 0 to 1, got {text}")
     return value
+
+
+def file_path(text: str) -> Path:
+    """Of a file to write. A Path no longer tells a folder's name, ``results/``, from a file's."""
+    if os.path.basename(text) in ("", os.curdir, os.pardir):
+        raise argparse.ArgumentTypeError(f"expected a name for a file, got {text!r}")
+    return Path(text)
 
 
 def _number(text: str) -> float:

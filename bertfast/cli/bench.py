@@ -14,6 +14,7 @@ from pathlib import Path
 
 from bertfast.bench.candidates import PEERS
 from bertfast.bench.options import at_least, counts, shares
+from bertfast.cli.arguments import file_path
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -41,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _add_workloads(parser)
     parser.add_argument("--rounds", type=at_least(2), default=20, help="timed calls of each batch; default: 20")
     parser.add_argument("--warmup", type=at_least(1), default=3, help="calls before any is timed; default: 3")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write results and the whole environment there")
+    parser.add_argument("--json", type=file_path, metavar="FILE", help="write results and the whole environment there")
     parser.add_argument(
         "--plot",
         type=Path,

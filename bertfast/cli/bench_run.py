@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 from typing import Any
 
 from bertfast.bench.exports import folder_for
@@ -15,7 +16,7 @@ from bertfast.bench.timing import CandidateError
 from bertfast.cli.bench_choices import candidates, config, precisions, threads, workloads
 from bertfast.cli.errors import UsageError
 from bertfast.cli.loading import find_device, quiet
-from bertfast.cli.outputs import check_file, check_folder, check_plotting
+from bertfast.cli.outputs import check_outputs, check_plotting, told_of
 from bertfast.environment.describe import describe, summary
 from bertfast.environment.privacy import public_name
 from bertfast.environment.record import write_json
@@ -37,24 +38,25 @@ def bench(arguments: argparse.Namespace) -> int:
             comparison = Comparison(
                 arguments.model, str(device), wanted, threads(arguments.threads), names, work, plan, folder
             )
-            sections = _measured(comparison, arguments)
-    _plot(arguments, sections)
+            environment = describe() if arguments.json else {}
+            sections = _measured(comparison, arguments, environment)
+    try:
+        _plot(arguments, sections)
+    finally:
+        _store(arguments, environment, sections)
     return 0 if has_ours(sections) else 1
 
 
 def _check_outputs(arguments: argparse.Namespace) -> None:
     if arguments.plot:
         check_plotting("--plot")
-    check_file("--json", arguments.json)
-    check_folder("--plot", arguments.plot)
-    check_folder("--cache", arguments.cache)
+    check_outputs({"--json": arguments.json}, {"--plot": arguments.plot, "--cache": arguments.cache})
 
 
-def _measured(comparison: Comparison, arguments: argparse.Namespace) -> list[Section]:
+def _measured(comparison: Comparison, arguments: argparse.Namespace, environment: dict[str, Any]) -> list[Section]:
     label, plan = public_name(arguments.model), comparison.plan
     print(f"{label}, {plan.rounds} rounds after {counted(plan.warmup, 'call')} to warm up")
     print(", ".join(f"{key} {value}" for key, value in summary().items()))
-    environment = describe() if arguments.json else {}
     sections: list[Section] = []
     with Progress(comparison.num_calls()) as progress:
         try:
@@ -64,12 +66,19 @@ def _measured(comparison: Comparison, arguments: argparse.Namespace) -> list[Sec
                     progress.doing(section.setup.precision)
                 text = heading(section) if result is None else lines(result, section.left_out)
                 progress.say("\n".join(text))
-                if arguments.json:  # as far as it went: a whole run may take long
-                    write_json(arguments.json, {"environment": environment, **_record(arguments, sections)})
+                # As far as it went: a whole run may take long. What fails is tried again, and told, in the end.
+                with contextlib.suppress(UsageError):
+                    _store(arguments, environment, sections)
         except CandidateError as error:
             raise UsageError(f"{label}: {error}") from error
     print(f"\n{LEGEND}")
     return sections
+
+
+def _store(arguments: argparse.Namespace, environment: dict[str, Any], sections: list[Section]) -> None:
+    if arguments.json:
+        with told_of("--json", arguments.json):
+            write_json(arguments.json, {"environment": environment, **_record(arguments, sections)})
 
 
 def _record(arguments: argparse.Namespace, sections: list[Section]) -> dict[str, Any]:
@@ -87,11 +96,12 @@ def _record(arguments: argparse.Namespace, sections: list[Section]) -> dict[str,
 def _plot(arguments: argparse.Namespace, sections: list[Section]) -> None:
     if not arguments.plot:
         return
-    written, missing = draw_all(_record(arguments, sections), arguments.plot)
-    if arguments.device.startswith("cuda"):
-        written.append(arguments.plot / "roofline.svg")
-        draw_roofline(cases(), GPUS, written[-1])
-    else:
+    with told_of("--plot", arguments.plot, "a folder"):
+        written, missing = draw_all(_record(arguments, sections), arguments.plot)
+        if arguments.device.startswith("cuda"):
+            written.append(arguments.plot / "roofline.svg")
+            draw_roofline(cases(), GPUS, written[-1])
+    if not arguments.device.startswith("cuda"):
         missing.append("roofline: it is of the CUDA kernels: bertfast kernels --plot FILE")
     for path in written:
         print(f"wrote {path}")

@@ -16,8 +16,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from bertfast.cli.arguments import file_path
 from bertfast.cli.errors import UsageError
-from bertfast.cli.outputs import check_file, check_plotting
+from bertfast.cli.outputs import check_outputs, check_plotting, told_of
 from bertfast.roofline.bounds import bound
 from bertfast.roofline.cases import cases
 from bertfast.roofline.machines import GPUS
@@ -31,12 +32,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--kernel", default="", metavar="TEXT", help="only kernels with this in their names")
     add("--architecture", metavar="NAME", help="only this one of those that were built: sm_90")
-    add("--plot", type=Path, metavar="FILE", help=f"draw the roofline ({', '.join(_FORMATS)}); needs matplotlib")
+    add("--plot", type=file_path, metavar="FILE", help=f"draw the roofline ({', '.join(_FORMATS)}); needs matplotlib")
     add("--json", action="store_true", help="print JSON")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    left_out = None if arguments.plot is None else _plot(arguments.plot)
+    if arguments.plot is not None:
+        _check_plot(arguments.plot)
     reason, rows = _built()
     if reason is None:
         wanted = _chosen(rows, arguments.kernel, arguments.architecture)
@@ -44,6 +46,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise _unknown(arguments.kernel)
     else:
         wanted = []
+    left_out = None if arguments.plot is None else _plot(arguments.plot)
     if arguments.json:
         print(json.dumps({"why_not": reason, "kernels": wanted, "roofline": _bounds(arguments.kernel)}, indent=1))
         return 0 if reason is None else 1
@@ -125,11 +128,15 @@ def _roofline(name: str) -> str:
     return table(header, list(lines.values()))
 
 
-def _plot(path: Path) -> list[str]:
+def _check_plot(path: Path) -> None:
     if path.suffix not in _FORMATS:
         raise UsageError(f"--plot {path}: expected a name that ends in {', '.join(_FORMATS)}")
     check_plotting("--plot")
-    check_file("--plot", path)
+    check_outputs({"--plot": path})
+
+
+def _plot(path: Path) -> list[str]:
     from bertfast.roofline.figure import draw
 
-    return draw(cases(), GPUS, path)
+    with told_of("--plot", path):
+        return draw(cases(), GPUS, path)

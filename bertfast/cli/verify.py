@@ -10,10 +10,9 @@ The report can be pasted: it holds no text of yours and no folder.
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
-from bertfast.cli.arguments import at_least_one, positive, share
-from bertfast.cli.outputs import check_file
+from bertfast.cli.arguments import at_least_one, file_path, positive, share
+from bertfast.cli.outputs import check_outputs, told_of
 
 _DTYPES = ("float32", "float16", "bfloat16")
 
@@ -35,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--max-abs-error", type=positive, metavar="X", help="of any value; default: no limit")
     add("--min-cosine", type=share, metavar="X", help="of the mean over a text's tokens, instead of the limit")
     add("--min-agreement", type=share, metavar="X", help="of argmaxes; default: all where stock is decided")
-    add("--json", type=Path, metavar="FILE", help="write all figures, with what bertfast env knows")
+    add("--json", type=file_path, metavar="FILE", help="write all figures, with what bertfast env knows")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -45,10 +44,11 @@ def run(arguments: argparse.Namespace) -> int:
     from bertfast.cli.verifying import verify
     from bertfast.environment.record import write_json
 
-    check_file("--json", arguments.json)
+    check_outputs({"--json": arguments.json})
     with quiet():
         result = verify(arguments)
     print(text(result))
     if arguments.json:
-        write_json(arguments.json, as_dict(result))
+        with told_of("--json", arguments.json):
+            write_json(arguments.json, as_dict(result))
     return 0 if result.passed else 1
