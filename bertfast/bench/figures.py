@@ -92,7 +92,7 @@ def _names(rows: Iterable[Row]) -> list[str]:
 
 
 def _latency_panels(rows: Sequence[Row]) -> list[Panel]:
-    full = [row for row in rows if row["real_tokens"] == row["padded_slots"] and row["batches"] == 1]
+    full = [row for row in rows if row["real_tokens"] == row["padded_slots"] and not row["is_texts"]]
     groups = _groups(full, lambda row: f"batch {row['batch_size']}, {_where(row)}")
     return [Panel(title, group) for title, group in groups.items() if len(group) > 1]
 
@@ -115,7 +115,7 @@ def _draw_latency(ax: Any, panel: Panel) -> None:
 
 def _fill_panels(rows: Sequence[Row]) -> list[Panel]:
     def key(row: Row) -> str:
-        of = "texts" if row["batches"] > 1 else f"{row['batch_size']}x{row['longest']}"
+        of = "texts" if row["is_texts"] else f"{row['batch_size']}x{row['longest']}"
         return f"{of}, {_where(row)}"
 
     groups = _groups(rows, key)

@@ -30,7 +30,8 @@ class Plan:
 @dataclass(frozen=True)
 class Result:
     """ratio: the best peer's CPU time by bertfast's. left_out: why a candidate is missing. longest: tokens of the
-    longest text. tokens_per_s: real tokens, of all batches by their median wall times.
+    longest text. is_texts: texts of a user, no batch of a grid. tokens_per_s: real tokens, of all batches by their
+    median wall times.
     """
 
     precision: str
@@ -41,6 +42,7 @@ class Result:
     real_tokens: int
     padded_slots: int
     batches: int
+    is_texts: bool
     timings: dict[str, Timing]
     tokens_per_s: dict[str, float]
     accuracy: dict[str, Accuracy]
@@ -55,6 +57,8 @@ class Result:
 
 def make_call(name: str, setup: Setup, workload: Workload) -> Callable[..., Tensor]:
     """The call that is timed: of one batch by its index; without one, of all, which gives all outputs."""
+    # This process is a spawned one, and has no settings of the one that prints the results.
+    transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
     forward = CANDIDATES[name].load(setup)
     batches = [(torch.from_numpy(batch.ids), torch.from_numpy(batch.mask)) for batch in workload.batches]
@@ -107,6 +111,7 @@ def measure(
         workload.real_tokens,
         workload.padded_slots,
         len(workload.batches),
+        workload.is_texts,
         timings,
         {name: tokens_per_s(taken, workload) for name, taken in runs.items()},
         {name: accuracy(worker.result, expected, hidden_size) for name, worker in workers.items()},

@@ -26,11 +26,12 @@ class Batch:
 
 @dataclass(frozen=True)
 class Workload:
-    """Batches that are computed one after the other. batch_size: of all but the last."""
+    """Batches that are computed one after the other. batch_size: of all but the last. is_texts: of a user's texts."""
 
     name: str
     batch_size: int
     batches: tuple[Batch, ...]
+    is_texts: bool = False
 
     @property
     def real_tokens(self) -> int:
@@ -58,13 +59,17 @@ def random_batch(lengths: Sequence[int], padded_len: int, vocab_size: int = 3052
 def grid(
     batch_sizes: Iterable[int], lengths: Iterable[int], fills: Iterable[float], vocab_size: int, pad_id: int
 ) -> list[Workload]:
-    """A workload of one batch for each size, length and share of real tokens; a single text is always full."""
+    """A workload of one batch for each size, length and share of real tokens; a single text is always full.
+
+    Its name has the share that was reached: short texts have [CLS], a word and [SEP] at least.
+    """
     found: dict[str, Workload] = {}
     for size in batch_sizes:
         for length in lengths:
             for fill in fills if size > 1 else (1.0,):
                 drawn = filled_lengths(size, length, fill)
-                name = f"{size}x{length}" + (f" {fill:.0%}" if fill < 1 else "")
+                reached = sum(drawn) / (size * length)
+                name = f"{size}x{length}" + (f" {reached:.0%}" if reached < 1 else "")
                 found[name] = Workload(name, size, (random_batch(drawn, length, vocab_size, pad_id),))
     return list(found.values())
 
@@ -89,7 +94,7 @@ def of_texts(texts: Sequence[str], batch_sizes: Iterable[int], tokenizer: Any, m
     for size in batch_sizes:
         parts = [list(texts[start : start + size]) for start in range(0, len(texts), size)]
         batches = tuple(_tokenized(part, tokenizer, max_length) for part in parts)
-        found.append(Workload(f"texts by {size}", size, batches))
+        found.append(Workload(f"texts by {size}", size, batches, is_texts=True))
     return found
 
 

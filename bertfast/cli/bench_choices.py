@@ -11,10 +11,11 @@ import torch
 from bertfast.backends import resolve_precision
 from bertfast.bench.candidates import ALIASES, CANDIDATES, GPU_PRECISIONS, OURS, PRECISIONS, how_to_install
 from bertfast.bench.models import SIZES, config_of
+from bertfast.bench.support import why_not_accelerated
 from bertfast.bench.workloads import Workload, grid, of_texts
 from bertfast.cli.batches import check_vocabulary, encode, position_limit
 from bertfast.cli.errors import UsageError
-from bertfast.cli.loading import load_config, load_tokenizer
+from bertfast.cli.loading import load_config, load_tokenizer, loaded
 from bertfast.cli.precisions import check_precisions
 from bertfast.cli.texts import read_texts
 from bertfast.environment.privacy import public_name
@@ -33,7 +34,19 @@ def config(model: str) -> Any:
         raise UsageError(f"{error}; or one that is built in: {', '.join([*SIZES, MINILM])}") from error
     if not hasattr(found, "hidden_size") or not hasattr(found, "max_position_embeddings"):
         raise UsageError(f"{public_name(model)}: expected an encoder like BERT, got model_type {found.model_type}")
+    _check_accelerated(model, found)
     return found
+
+
+def _check_accelerated(model: str, model_config: Any) -> None:
+    """Refuse to time the others alone: what is measured is how bertfast does beside them."""
+    reason = loaded(public_name(model), why_not_accelerated, model_config)
+    if reason is not None:
+        class_name = (model_config.architectures or [f"model_type {model_config.model_type}"])[0]
+        raise UsageError(
+            f"{public_name(model)} ({class_name}): stock transformers would run it, there is nothing to time: {reason}; "
+            "bertfast verify shows it on texts"
+        )
 
 
 def precisions(text: str, device: torch.device) -> list[str]:

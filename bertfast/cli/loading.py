@@ -44,7 +44,7 @@ class Source:
     def load(self) -> tuple[nn.Module, list[str]]:
         """The stock model in eval mode, and the names of weights that the files do not hold: those are random."""
         make = getattr(transformers, self.class_name).from_pretrained
-        model, found = _loaded(self.label, make, path_of(self.name), dtype=torch.float32, output_loading_info=True)
+        model, found = loaded(self.label, make, path_of(self.name), dtype=torch.float32, output_loading_info=True)
         return model.eval(), sorted(found["missing_keys"])
 
 
@@ -64,13 +64,13 @@ def load_config(name: str) -> Any:
     """name: a folder, one on the hub, or `bertfast.model_names.MINILM`. Raises UsageError."""
     if Path(name).is_absolute() and not Path(name).exists():
         raise UsageError(f"{name}: no such folder; expected a folder with a model, or a name on the hub")
-    return _loaded(public_name(name), lambda: transformers.AutoConfig.from_pretrained(path_of(name)))
+    return loaded(public_name(name), lambda: transformers.AutoConfig.from_pretrained(path_of(name)))
 
 
 def load_tokenizer(name: str) -> Any:
     """Of a model, named as for `load_config`. Raises UsageError where it has none, or one that cannot pad."""
     what = f"the tokenizer of {public_name(name)}"
-    tokenizer = _loaded(what, lambda: transformers.AutoTokenizer.from_pretrained(path_of(name)))
+    tokenizer = loaded(what, lambda: transformers.AutoTokenizer.from_pretrained(path_of(name)))
     if tokenizer.pad_token is None:
         raise UsageError(f"{what} has no padding token; expected one, as BERT's have")
     return tokenizer
@@ -108,7 +108,8 @@ def quiet() -> Iterator[None]:
             transformers.logging.enable_progress_bar()
 
 
-def _loaded(what: str, make: Callable[..., T], *args: Any, **kwargs: Any) -> T:
+def loaded(what: str, make: Callable[..., T], *args: Any, **kwargs: Any) -> T:
+    """What ``make`` returns. Raises UsageError for what it raises, in one line about ``what``."""
     try:
         return make(*args, **kwargs)
     except (OSError, ValueError, KeyError, ImportError, RuntimeError, AttributeError) as error:

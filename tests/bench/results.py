@@ -18,4 +18,4 @@ def result(precision: str = "float32", row: str = "ragged", threads: int = 1, **
     accuracy = dict.fromkeys(timings, Accuracy(1e-3, 2e-3, 0.9999))
     speed = {name: 737e3 / found.wall_ms for name, found in timings.items()}
     best = against_best_peer(timings)
-    return Result(precision, threads, row, 16, 105, 737, 1680, 1, timings, speed, accuracy, {}, *best)
+    return Result(precision, threads, row, 16, 105, 737, 1680, 1, False, timings, speed, accuracy, {}, *best)

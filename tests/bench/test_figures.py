@@ -33,8 +33,9 @@ def test_latency_needs_two_lengths_and_throughput_two_fills():
     assert _panels(_row())["latency"] == _panels(_row())["throughput"] == []
     assert _panels(_row(), _row(64))["latency"] == [f"batch 16, {where}"]
     assert _panels(_row(), _row(64), _row(fill=0.5))["throughput"] == [f"16x32, {where}"]
-    texts = [_row(100, 0.9, batches=3), _row(100, 0.5, batches=2)]
+    texts = [_row(100, 0.9, batches=2, is_texts=True), _row(100, 0.5, is_texts=True)]  # the second in one batch
     assert _panels(*texts)["throughput"] == [f"texts, {where}"]
+    assert _panels(_row(is_texts=True), _row(64, is_texts=True))["latency"] == []
     assert _panels(_row())["error"] == ["16x32, threads: 1"]
 
 

@@ -18,11 +18,17 @@ def test_a_batch_is_filled_as_asked_and_its_longest_text_is_whole(fill):
 
 def test_a_grid_has_each_combination_once_and_single_texts_are_full():
     found = grid([1, 4], [8, 16], [1.0, 0.5], 100, 0)
-    assert [workload.name for workload in found] == ["1x8", "1x16", "4x8", "4x8 50%", "4x16", "4x16 50%"]
+    assert [workload.name for workload in found] == ["1x8", "1x16", "4x8", "4x8 53%", "4x16", "4x16 50%"]
     assert all(workload.real_tokens == workload.padded_slots for workload in found if "%" not in workload.name)
     half = found[-1]
     assert (half.batch_size, half.longest, half.padded_slots) == (4, 16, 64)
     assert half.real_tokens < 40
+    assert not any(workload.is_texts for workload in found)
+
+
+def test_a_name_has_the_share_that_short_texts_reach():
+    full, part = grid([2], [8], [1.0, 0.5, 0.4], 100, 0)
+    assert (full.name, part.name, part.real_tokens, part.padded_slots) == ("2x8", "2x8 69%", 11, 16)
 
 
 def test_ids_are_in_the_vocabulary_and_padding_holds_the_pad_id():
@@ -41,6 +47,8 @@ def test_texts_are_batched_in_their_order_and_padded_to_the_longest_of_a_batch()
         return {"input_ids": ids, "attention_mask": mask}
 
     two, all_at_once = of_texts(["a", "bbb", "cccccccc"], [2, 8], tokenizer, 5)
+    assert two.is_texts
+    assert all_at_once.is_texts
     assert [batch.mask.sum(1).tolist() for batch in two.batches] == [[1, 3], [5]]
     assert (two.real_tokens, two.padded_slots, two.longest) == (9, 11, 5)
     assert [batch.mask.shape for batch in all_at_once.batches] == [(3, 5)]

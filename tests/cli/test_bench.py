@@ -10,7 +10,7 @@ import sys
 
 import pytest
 import torch
-from transformers import BertConfig
+from transformers import BertConfig, BertForMaskedLM, DistilBertConfig
 
 from bertfast.bench.candidates import CANDIDATES
 from bertfast.bench.models import SIZES
@@ -94,6 +94,24 @@ def test_a_tokenizer_of_more_words_than_the_model_has_is_refused(call, minilm, t
     assert "the model has 100: expected the model's own tokenizer" in done.err
 
 
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        (
+            DistilBertConfig(architectures=["DistilBertForMaskedLM"]),
+            r"m \(DistilBertForMaskedLM\): .*its encoder is DistilBertModel, .* BertModel alone; bertfast verify",
+        ),
+        (BertConfig(hidden_act="silu"), r"m \(model_type bert\): .*intermediate_act_fn is a .*SiLUActivation"),
+        (BertConfig(is_decoder=True), "decoder"),
+    ],
+)
+def test_a_model_that_stock_would_run_is_refused_before_it_is_timed(call, tmp_path, config, message):
+    config.save_pretrained(tmp_path / "m")
+    done = call("bench", tmp_path / "m")
+    assert_one_line(done)
+    assert re.search(message, done.err)
+
+
 @pytest.fixture
 def stored(monkeypatch, tmp_path):
     """A run that measures nothing: what is printed and stored, but for results."""
@@ -134,7 +152,7 @@ def test_a_grid(process, tmp_path):
     done = process("bench", "bert-tiny", *wanted, "--json", path)
     assert done.code == 0, done.err
     assert done.err == ""
-    assert re.search(r"^2x16 60% +\d+/32  bertfast .* \d\.\d\dx", done.out, re.M)
+    assert re.search(r"^2x16 59% +\d+/32  bertfast .* \d\.\d\dx", done.out, re.M)
     stored = json.loads(path.read_text())
     assert stored.keys() == {
         *("environment", "command", "model", "device", "rounds", "warmup", "left_out", "results"),
@@ -142,13 +160,21 @@ def test_a_grid(process, tmp_path):
     assert stored["command"].startswith("python -m bertfast bench bert-tiny --batch 2")
     assert str(tmp_path) not in path.read_text()
     assert {"versions", "cpu", "torch", "compiled"} <= stored["environment"].keys()
-    assert [row["row"] for row in stored["results"]] == ["2x8", "2x8 60%", "2x16", "2x16 60%"]
+    assert [row["row"] for row in stored["results"]] == ["2x8", "2x8 69%", "2x16", "2x16 59%"]
     for row in stored["results"]:
         assert row["timings"].keys() == row["tokens_per_s"].keys() == row["accuracy"].keys()
         assert row["timings"].keys() == {"bertfast", "transformers"}
         assert row["accuracy"]["bertfast"]["pooled_error"] < 2e-6
         for timing in row["timings"].values():
             assert 0 < timing["wall_ms"] <= timing["wall_ms_p90"] <= timing["wall_ms_p99"]
+
+
+def test_of_what_a_checkpoint_holds_beside_the_encoder_nothing_is_said(process, tmp_path):
+    config = BertConfig(vocab_size=97, num_hidden_layers=1, hidden_size=32, num_attention_heads=2, intermediate_size=64)
+    BertForMaskedLM(config).save_pretrained(tmp_path)
+    wanted = ("--batch", "1", "--length", "8", "--rounds", "2", "--warmup", "1", "--threads", "1")
+    done = process("bench", tmp_path, *wanted)
+    assert (done.code, done.err) == (0, "")
 
 
 @pytest.mark.slow
