@@ -102,7 +102,9 @@ def soak(case: str, seconds: float, forwards: float) -> str | None:
         f"the {settled / 2**20:.0f} MiB after {first}, {stayed} more tensors",
         flush=True,
     )
-    if calls == first or grown > ALLOWED or stayed > 0:
+    if calls == first:
+        return f"{case}: {calls} forwards are too few to compare; give more, or more seconds"
+    if grown > ALLOWED or stayed > 0:
         return f"{case}: allowed are {ALLOWED} times, and no more tensors"
     return None
 
@@ -130,11 +132,14 @@ def main(arguments: list[str]) -> int:
         parser.error("one of --seconds and --forwards has to be given")
     torch.set_num_threads(1)
     cases = options.cases.split(",")
+    if unknown := [case for case in cases if case not in CASES]:
+        parser.error(f"--cases {','.join(unknown)}: expected some of {', '.join(CASES)}, separated by commas")
     if not options.here:
         limits = ["--seconds", str(options.seconds), "--forwards", str(options.forwards)]
         return _in_processes(cases, limits)
     complaints = [complaint for case in cases if (complaint := soak(case, options.seconds, options.forwards))]
-    print("\n".join(complaints), end="", file=sys.stderr)
+    for complaint in complaints:
+        print(complaint, file=sys.stderr)
     return 1 if complaints else 0
 
 
