@@ -98,3 +98,23 @@ def test_a_record_without_such_a_group_says_so(capsys, monkeypatch):
     with pytest.raises(SystemExit):
         kernels.main()
     assert "--only softmax: no group of" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "No such file"),
+        ("# no JSON", "Expecting value"),
+        ('{"results": []}', "it holds no benchmarks of kernels"),
+    ],
+)
+def test_a_file_that_holds_no_run_is_refused_in_a_line(tmp_path, monkeypatch, capsys, content, message):
+    path = tmp_path / "run.json"
+    if content is not None:
+        path.write_text(content)
+    monkeypatch.setattr("sys.argv", ["kernels", str(path)])
+    with pytest.raises(SystemExit):
+        kernels.main()
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert message in error
+    assert error.endswith("expected what make bench-kernels wrote")
