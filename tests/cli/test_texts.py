@@ -41,6 +41,25 @@ def test_standard_input(monkeypatch):
     assert read_texts("-").texts == (Text("a"), Text("b"))
 
 
+def test_a_byte_order_mark_is_no_text(write, monkeypatch):
+    assert read_texts(write("a.txt", b"\xef\xbb\xbfone\n")).texts == (Text("one"),)
+    assert read_texts(write("a.jsonl", b'\xef\xbb\xbf{"text": "one"}\n')).texts == (Text("one"),)
+    monkeypatch.setattr("sys.stdin", io.StringIO("\ufeffone\n"))
+    assert read_texts("-").texts == (Text("one"),)
+
+
+def test_the_ending_tells_the_format_in_capitals_too(write):
+    assert read_texts(write("A.JSONL", '{"text": "one"}\n')).texts == (Text("one"),)
+    assert read_texts(write("A", '{"text"}\n')).texts == (Text('{"text"}'),)
+
+
+def test_the_first_line_of_standard_input_tells_json_lines(monkeypatch):
+    monkeypatch.setattr("sys.stdin", io.StringIO('\n{"text": "a", "text_pair": "b"}\n{"text": "c"}\n'))
+    assert read_texts("-").texts == (Text("a", "b"), Text("c"))
+    monkeypatch.setattr("sys.stdin", io.StringIO('17\n{"text": "c"}\n'))
+    assert read_texts("-").texts == (Text("17"), Text('{"text": "c"}'))
+
+
 def test_docstrings_stand_in():
     found = read_texts(None)
     assert len(set(found.texts)) == 128
@@ -53,6 +72,12 @@ def test_docstrings_stand_in():
         ("a.txt", "\n \n", "a.txt: no texts in it; expected one a line"),
         ("a.txt", b"ok\n\xff\n", "a.txt: byte 3 is not UTF-8"),
         ("a.jsonl", '{"text": "a"}\n{"text": ', r"a.jsonl, line 2: not JSON .*; expected {"),
+        (
+            "a.json",
+            '[{"text": "a"}]',
+            "a.json: .json is no format of texts; expected .txt with one text a line, .jsonl",
+        ),
+        ("a.CSV", "id,text\n", "a.CSV: .csv is no format of texts"),
         ("a.jsonl", '["a"]', "a.jsonl, line 1: a JSON list; expected {"),
         ("a.jsonl", '{"txt": "a"}', "a.jsonl, line 1: text=None"),
         ("a.jsonl", '{"text": "a", "text_pair": 3}', "text_pair=3"),
