@@ -44,7 +44,7 @@ def _check_accelerated(model: str, model_config: Any) -> None:
     if reason is not None:
         class_name = (model_config.architectures or [f"model_type {model_config.model_type}"])[0]
         raise UsageError(
-            f"{public_name(model)} ({class_name}): stock transformers would run it, there is nothing to time: {reason}; "
+            f"{public_name(model)} ({class_name}): nothing to time, stock transformers would run it: {reason}; "
             "bertfast verify shows it on texts"
         )
 
