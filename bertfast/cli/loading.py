@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +13,7 @@ import transformers
 from huggingface_hub.constants import HF_HUB_OFFLINE
 from torch import nn
 
+from bertfast.bench.models import SIZES
 from bertfast.cli.errors import UsageError
 from bertfast.environment.gpus import why_no_gpu
 from bertfast.environment.privacy import public, public_name
@@ -52,6 +53,10 @@ def find_model(name: str, task: str | None = None) -> Source:
     """task: one of `TASKS`; None for the class that the model was saved from. Raises UsageError."""
     if task is not None and task not in _TASKS:
         raise UsageError(f"--task {task}: expected one of {', '.join(TASKS)}")
+    if name in SIZES and not Path(name).exists():
+        raise UsageError(
+            f"{name}: a size for bertfast bench, whose weights are drawn; expected a folder, or a name on the hub"
+        )
     config = load_config(name)
     saved = (config.architectures or ["AutoModel"])[0]
     class_name = saved if task is None else _TASKS[task]
@@ -62,9 +67,14 @@ def find_model(name: str, task: str | None = None) -> Source:
 
 def load_config(name: str) -> Any:
     """name: a folder, one on the hub, or `bertfast.model_names.MINILM`. Raises UsageError."""
-    if Path(name).is_absolute() and not Path(name).exists():
+    if _is_path(name) and not Path(name).exists():
         raise UsageError(f"{name}: no such folder; expected a folder with a model, or a name on the hub")
     return loaded(public_name(name), lambda: transformers.AutoConfig.from_pretrained(path_of(name)))
+
+
+def _is_path(name: str) -> bool:
+    """Whether it can be no name on the hub."""
+    return Path(name).is_absolute() or name.startswith(("./", "../", "~")) or name in (".", "..")
 
 
 def load_tokenizer(name: str) -> Any:
@@ -73,7 +83,15 @@ def load_tokenizer(name: str) -> Any:
     tokenizer = loaded(what, lambda: transformers.AutoTokenizer.from_pretrained(path_of(name)))
     if tokenizer.pad_token is None:
         raise UsageError(f"{what} has no padding token; expected one, as BERT's have")
+    _check_files(name, tokenizer.vocab_files_names.values())
     return tokenizer
+
+
+def _check_files(name: str, files: Collection[str]) -> None:
+    """transformers makes a tokenizer of no words where a folder has none of its files."""
+    folder = Path(path_of(name))
+    if folder.is_dir() and files and not any((folder / file).exists() for file in files):
+        raise UsageError(f"no tokenizer files in {public_name(name)}: expected {' or '.join(sorted({*files}))}")
 
 
 def find_device(name: str | None) -> torch.device:
@@ -113,7 +131,7 @@ def loaded(what: str, make: Callable[..., T], *args: Any, **kwargs: Any) -> T:
     try:
         return make(*args, **kwargs)
     except (OSError, ValueError, KeyError, ImportError, RuntimeError, AttributeError) as error:
-        first = public(str(error)).strip().partition("\n")[0]
+        first = public(str(error)).strip().partition("\n")[0].rstrip(".")
         offline = " (HF_HUB_OFFLINE is set)" if HF_HUB_OFFLINE else ""
         raise UsageError(
             f"{what}: transformers cannot load it: {first or type(error).__name__}{offline}. Expected a folder with "

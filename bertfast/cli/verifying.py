@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,14 +18,18 @@ from bertfast.backends import resolve_precision
 from bertfast.cli.batches import Encoded, check_vocabulary, encode, padded, position_limit
 from bertfast.cli.errors import UsageError
 from bertfast.cli.loading import Source, find_device, find_model, load_tokenizer
-from bertfast.cli.precisions import check_precisions
+from bertfast.cli.precisions import check_dtype, check_precisions
 from bertfast.cli.texts import Texts, read_texts
-from bertfast.errors import UnsupportedModelError
+from bertfast.errors import PrecisionError, UnsupportedModelError
+from bertfast.padding import say_hidden
 from bertfast.precision import Choice
+from bertfast.reporting import logger
 from bertfast.tables import counted
 from bertfast.verification.comparison import Comparison, compare
 from bertfast.verification.limits import Limits, default_limits
 from bertfast.verification.verdict import Excess, over_limits
+
+_DTYPES = ("float32", "float16", "bfloat16")
 
 
 @dataclass(frozen=True)
@@ -52,8 +58,10 @@ class Verification:
 
 def verify(arguments: argparse.Namespace) -> Verification:
     """arguments: of ``bertfast verify``. Raises UsageError, or BertfastError for options that do not fit the model."""
-    check_precisions([] if arguments.precision is None else [arguments.precision])
+    check_precisions([] if arguments.precision is None else [arguments.precision], dtypes=_DTYPES)
+    check_dtype(arguments.dtype, _DTYPES)
     device = find_device(arguments.device)
+    choice = _choice(arguments, device)
     texts = read_texts(arguments.texts, arguments.max_texts)
     source = find_model(arguments.model, arguments.task)
     if "MultipleChoice" in source.class_name:
@@ -65,7 +73,6 @@ def verify(arguments: argparse.Namespace) -> Verification:
     check_vocabulary(tokenizer, encoded, source.config)
     stock, fast, random = _load_twice(source)
     stock, fast = stock.to(device), fast.to(device, getattr(torch, arguments.dtype))
-    choice = resolve_precision(arguments.precision, next(fast.parameters()))
     result = Verification(
         source=source,
         device=device,
@@ -85,9 +92,39 @@ def verify(arguments: argparse.Namespace) -> Verification:
         return replace(result, problems=(f"nothing was accelerated: {error}",))
     batches = _counted(padded(tokenizer, encoded, arguments.batch_size, device), arguments.batch_size, encoded)
     more: dict[str, Any] = {"output_hidden_states": True} if arguments.hidden_states else {}
-    found = compare(stock, fast, batches, result.limits, **more)
+    with _no_hint_of_padding():
+        found = compare(stock, fast, batches, result.limits, **more)
     problems = tuple(_problems(found, choice, arguments.precision))
     return replace(result, comparison=found, problems=problems, excesses=tuple(over_limits(found, result.limits)))
+
+
+def _choice(arguments: argparse.Namespace, device: torch.device) -> Choice:
+    """What the precision is on this device, before anything is loaded."""
+    try:
+        return resolve_precision(
+            arguments.precision, torch.empty(0, dtype=getattr(torch, arguments.dtype), device=device)
+        )
+    except PrecisionError as error:
+        if arguments.dtype == "float32":
+            raise
+        raise UsageError(
+            f"--precision {arguments.precision}: it is made of float32 weights, --dtype {arguments.dtype} was given; "
+            "leave --dtype out"
+        ) from error
+
+
+@contextmanager
+def _no_hint_of_padding() -> Iterator[None]:
+    """That computing padding costs time is no matter of exactness; all of it has to be computed to be compared."""
+
+    def is_other(record: logging.LogRecord) -> bool:
+        return record.funcName != say_hidden.__name__
+
+    logger.addFilter(is_other)
+    try:
+        yield
+    finally:
+        logger.removeFilter(is_other)
 
 
 def _load_twice(source: Source) -> tuple[nn.Module, nn.Module, tuple[str, ...]]:

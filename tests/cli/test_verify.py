@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -196,7 +197,7 @@ def test_a_model_in_16_bits_is_compared_with_float32(call, save, texts):
             ("--precision", "bf16"),
             "--precision bf16: expected one of float32, bfloat16, int8, auto; did you mean bfloat16?",
         ),
-        (("--precision", "int8", "--dtype", "float16"), "precision='int8': the weights are torch.float16"),
+        (("--precision", "int8", "--dtype", "float16"), "--dtype float16 was given; leave --dtype out"),
         (("--batch-size", "0"), "--batch-size: expected an integer of at least 1, got 0"),
         (("--max-relative-error", "-1"), "--max-relative-error: expected a number above 0, got -1"),
         (("--min-cosine", "x"), "--min-cosine: expected a number from 0 to 1, got x"),
@@ -244,3 +245,54 @@ def test_choices_are_no_texts(call, save, texts):
     done = call("verify", save("BertForMultipleChoice"), "--texts", texts)
     assert_one_line(done)
     assert "takes choices, not texts" in done.err
+
+
+@pytest.mark.parametrize("name", ["./no-such", "../no-such", "~/no-such"])
+def test_a_path_is_not_looked_for_on_the_hub(call, name, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    done = call("verify", name)
+    assert_one_line(done)
+    assert f"{name}: no such folder" in done.err
+
+
+def test_a_full_stop_of_transformers_is_one(call, tmp_path):
+    assert ".. " not in call("verify", tmp_path).err.removeprefix("bertfast verify: error: ")
+
+
+def test_a_size_of_bench_is_no_model(call, monkeypatch):
+    monkeypatch.setattr("transformers.AutoConfig.from_pretrained", lambda *_, **__: pytest.fail("asks the hub"))
+    done = call("verify", "bert-base")
+    assert_one_line(done)
+    assert "bert-base: a size for bertfast bench" in done.err
+
+
+def test_a_folder_without_a_tokenizer_is_refused(call, save):
+    folder = save("BertModel")
+    for path in (folder / "tokenizer.json", folder / "vocab.txt"):
+        path.unlink(missing_ok=True)
+    done = call("verify", folder)
+    assert_one_line(done)
+    assert "okenizer" in done.err
+    assert "unknown" not in done.err
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (("--precision", "fp16"), "--precision fp16: expected .*; did you mean --dtype float16"),
+        (("--precision", "float16"), "did you mean --dtype float16"),
+        (("--precision", "fp32"), "did you mean float32"),
+        (("--dtype", "fp16"), "--dtype fp16: expected one of float32, float16, bfloat16; did you mean float16"),
+        (("--dtype", "int8"), "did you mean --precision int8"),
+    ],
+)
+def test_precisions_and_dtypes_are_told_apart(call, given, message):
+    done = call("verify", "no-such-folder/at-all", *given)
+    assert_one_line(done)
+    assert re.search(message, done.err)
+
+
+def test_nothing_is_said_of_padding(call, save, texts, caplog):
+    with caplog.at_level("WARNING", logger="bertfast"):
+        assert call("verify", save("BertModel"), "--texts", texts).code == 0
+    assert "masked tokens" not in caplog.text
