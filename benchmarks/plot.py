@@ -4,7 +4,7 @@
     python -m benchmarks.plot benchmarks/results/<device>/kernels_cpu.json docs/images
 
 The first writes <name of the record>.svg, the second kernels_speed.svg and kernels_roofline.svg. Needs matplotlib:
-pip install 'bertfast[plot]'. The same record gives the same bytes.
+pip install '.[plot]'. The same record gives the same bytes.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ _RC = {"svg.hashsalt": "bertfast", "svg.fonttype": "none", "font.size": 8}
 def need_matplotlib() -> None:
     """Raise ModuleNotFoundError, with what to do, where it is not installed."""
     if importlib.util.find_spec("matplotlib") is None:
-        raise ModuleNotFoundError("matplotlib is not installed; pip install 'bertfast[plot]'")
+        raise ModuleNotFoundError("matplotlib is not installed; pip install '.[plot]' in bertfast's clone")
 
 
 @contextmanager

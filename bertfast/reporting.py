@@ -126,7 +126,8 @@ class Report:
             )
             yield f"weights: {self.dtype}{products}, {copies}"
         if self.ops:
-            yield "ops: " + ", ".join(f"{step} by {who}" for step, who in self.ops.items())
+            steps = ", ".join(f"{step} by {who}" for step, who in self.ops.items())
+            yield f"ops: {steps}" + (" (as a call has many tokens or few)" if " or " in steps else "")
         if self.advice:
             yield f"advice: {self.advice}"
 

@@ -70,7 +70,7 @@ def how_to_install(candidate: Candidate) -> str:
     missing = candidate.missing()
     return (
         f"{', '.join(missing)} not installed: pip install {' '.join(missing)}, or all peers: pip install "
-        "'bertfast[compare]'"
+        "'.[compare]' in bertfast's clone"
     )
 
 

@@ -88,7 +88,8 @@ def _paths(paths: Iterable[Mapping[str, Any]]) -> Iterator[str]:
     yield "what runs a model of BERT-base's sizes"
     for path in paths:
         who = (
-            f"bertfast: dense layers by {path['linear']}, attention by {path['attention']}, other ops by {path['ops']}"
+            f"bertfast: dense layers by {path['linear']}, attention by {path['attention']}, "
+            f"embedding by {path['ops']}, activation and norm by {path['ops']} or with the dense layers"
         )
         yield f"  {path['device']} {path['dtype']}: {who if path['fast'] else 'stock transformers: ' + path['why_not']}"
 

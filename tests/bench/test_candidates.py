@@ -36,7 +36,7 @@ def test_a_peer_that_is_not_installed_is_left_out_with_the_way_to_install_it(mon
     names, left_out = chosen([REFERENCE, "absent"], _setup("float32"))
     assert names == [REFERENCE]
     assert left_out["absent"].startswith("nosuchpackage not installed: pip install nosuchpackage, or all peers")
-    assert left_out["absent"].endswith("pip install 'bertfast[compare]'")
+    assert left_out["absent"].endswith("pip install '.[compare]' in bertfast's clone")
 
 
 def test_a_precision_that_a_peer_does_not_have_is_said():

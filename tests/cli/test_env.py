@@ -40,3 +40,9 @@ def test_without_torch():
     for name in ("torch", "gpus", "driver", "why_no_gpu", "compiled", "paths", "precisions"):
         del found[name]
     assert "  torch cannot be imported: no" in env.text(found)
+
+
+def test_the_norms_and_activations_are_told_as_explain_does(call):
+    line = next(line for line in call("env").out.splitlines() if line.startswith("  cpu float32"))
+    assert "dense layers by " in line
+    assert "activation and norm by PyTorch or with the dense layers" in line

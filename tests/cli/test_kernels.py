@@ -85,7 +85,7 @@ def test_a_figure_without_matplotlib(call, monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     done = call("kernels", "--plot", "a.svg")
     assert_one_line(done)
-    assert "pip install 'bertfast[plot]'" in done.err
+    assert "pip install '.[plot]'" in done.err
 
 
 @pytest.mark.skipif(importlib.util.find_spec("matplotlib") is None, reason="needs matplotlib")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import logging
 
@@ -70,6 +71,8 @@ def test_who_computed_each_step(make_pair, batch, backend):
     assert report.ops == {"linear": backend, "activation": kernels if backend == "blas" else "PyTorch", **by}
     assert f"attention by {kernels}" in str(report)
     assert str(report).count(backend) == 1
+    assert "many tokens or few" not in str(report)
+    assert "many tokens or few" in str(dataclasses.replace(report, ops={"norm": "bertfast or PyTorch"}))
     pair.fast.train()
     _run(pair.fast, batch)
     assert bertfast.explain(pair.fast).ops == {}

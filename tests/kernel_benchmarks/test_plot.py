@@ -114,4 +114,4 @@ def test_without_matplotlib_it_says_how_to_get_it(tmp_path, monkeypatch, capsys)
     with pytest.raises(SystemExit) as end:
         _script(monkeypatch, tmp_path / "record.json", tmp_path)
     assert end.value.code == 2
-    assert "matplotlib is not installed; pip install 'bertfast[plot]'" in capsys.readouterr().err
+    assert "matplotlib is not installed; pip install '.[plot]'" in capsys.readouterr().err
