@@ -17,7 +17,7 @@ _MAY_INCLUDE = {
     "kernels": {"kernels", "emulation/device.h"},  # the one for intrinsics.cuh, to be emulated
     "emulation": {"emulation"},
     "bindings": {"bindings", "emulation", "kernels"},
-    "tests": {"emulation", "kernels", "tests"},
+    "tests": {"cpu", "emulation", "kernels", "tests"},
     "cpu": {"cpu", "kernels/dtype.h"},
 }
 _SOURCES = sorted(path for path in CSRC.rglob("*") if path.suffix in {".h", ".cpp", ".cu", ".cuh"})
