@@ -34,13 +34,16 @@ def describe_run(arguments: Sequence[str], threads: int, benches: Mapping[str, B
     }
 
 
+# What pytest-benchmark's comparison does not print.
+_UNUSED = ("data", "ld15iqr", "hd15iqr", "total", "iqr_outliers", "stddev_outliers")
+
+
 def shorten(output_json: dict[str, Any]) -> None:
     """Statistics are kept, single times are not: a file that is committed has to be small."""
     # Where the checkout's folder or branch has another name, figures are the same.
     output_json.pop("commit_info", None)
     for one in output_json["benchmarks"]:
-        one["stats"].pop("data", None)
-        one["stats"] = {name: _rounded(value) for name, value in one["stats"].items()}
+        one["stats"] = {name: _rounded(value) for name, value in one["stats"].items() if name not in _UNUSED}
         one["extra_info"] = {name: _rounded(value) for name, value in one["extra_info"].items()}
         one.pop("options", None)
         one.pop("param", None)
@@ -56,5 +59,5 @@ def write_in_lines(path: Path) -> None:
     content = json.loads(path.read_text())
     benchmarks = content.pop("benchmarks")
     head = json.dumps(content, indent=1).removesuffix("\n}")
-    lines = ",\n".join("  " + json.dumps(one) for one in benchmarks)
+    lines = ",\n".join("  " + json.dumps(one, separators=(",", ":")) for one in benchmarks)
     path.write_text(f'{head},\n "benchmarks": [\n{lines}\n ]\n}}\n')
