@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import copy
 import pickle
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 import torch
-from hypothesis import given, settings
+from fuzzing import fuzzer
+from hypothesis import given
 from hypothesis import strategies as st
 from precisions import multiply_by
 from torch import nn
@@ -28,98 +31,136 @@ _HEADS = (
     "BertForNextSentencePrediction",
 )
 
-_BATCHES = st.lists(st.tuples(st.integers(1, 40), st.integers(0, 9)), min_size=1, max_size=9)
+#: Lengths of texts: from one token to most of a block of rows.
+_LENGTHS = (40, 1, 17, 2, 33, 8, 25, 5)
+# By their places among those: several blocks with a rest, less than a block in another order, a text twice.
+_ORDERS = ((0, 1, 2, 3, 4, 5, 6, 7), (5, 2, 1, 7), (6, 3, 0, 6))
+_RANDOM_BATCHES = st.lists(st.tuples(st.integers(1, 40), st.integers(0, 9)), min_size=1, max_size=9)
 
 
-def _check(model, texts, left, extra, threads=2):
-    """Each text gives in the batch what it gives alone."""
-    pad = model.config.pad_token_id
-    torch.set_num_threads(threads)
+@contextmanager
+def _torch_threads(number: int) -> Iterator[None]:
+    torch.set_num_threads(number)
     try:
-        with torch.no_grad():
-            together = model(**batch_of(texts, pad, left, extra))
-            for row, (text, before) in enumerate(zip(texts, left, strict=True)):
-                alone = model(**batch_of([text], pad, [0]))
-                for name, expected in alone.items():
-                    found = together[name][row : row + 1]
-                    if name == "pooler_output" and before > 0:
-                        continue  # of column 0, which is padding
-                    if expected.dim() > 1 and expected.shape[1] == len(text):
-                        found = found[:, before : before + len(text)]
-                    assert torch.equal(found, expected), (name, row)
+        yield
     finally:
         torch.set_num_threads(1)
+
+
+def _alone(model, texts):
+    pad = model.config.pad_token_id
+    return [dict(model(**batch_of([text], pad, [0]))) for text in texts]
+
+
+def _check_batch(model, texts, alone, left, extra):
+    """Each text gives in the batch what it gives alone."""
+    together = model(**batch_of(texts, model.config.pad_token_id, left, extra))
+    for row, (text, outputs, before) in enumerate(zip(texts, alone, left, strict=True)):
+        for name, expected in outputs.items():
+            found = together[name][row : row + 1]
+            if name == "pooler_output" and before > 0:
+                continue  # of column 0, which is padding
+            if expected.dim() > 1 and expected.shape[1] == len(text):
+                found = found[:, before : before + len(text)]
+            assert torch.equal(found, expected), (name, row)
     assert bertfast.explain(model).path == "fast"
 
 
-def _check_random(model, examples=12, most_left=9):
-    @settings(max_examples=examples)
-    @given(_BATCHES, st.integers(0, 20), st.integers(0, 2**16))
+@torch.no_grad()
+def _check(model, texts, left, extra=0, threads=2):
+    with _torch_threads(threads):
+        _check_batch(model, texts, _alone(model, texts), left, extra)
+
+
+@torch.no_grad()
+def _check_orders(model, most_left=9):
+    """Texts alone, and each of `_ORDERS` of them behind different numbers of columns of padding."""
+    texts = make_texts(model.config, _LENGTHS)
+    with _torch_threads(2):
+        alone = _alone(model, texts)
+        for extra, order in zip((0, 20, 1), _ORDERS, strict=True):
+            left = [min(7 * row % 10, most_left) for row in range(len(order))]
+            _check_batch(model, [texts[i] for i in order], [alone[i] for i in order], left, extra)
+
+
+@pytest.mark.fuzz
+def test_random_batches(make_config, stock_and_fast):
+    model = stock_and_fast("BertModel", make_config(), invariant=True, pad_outputs="zero").fast
+
+    @fuzzer(4)
+    @given(_RANDOM_BATCHES, st.integers(0, 20), st.integers(0, 2**16))
     def check(sizes, extra, seed):
-        left = [min(before, most_left) for _, before in sizes]
-        _check(model, make_texts(model.config, [length for length, _ in sizes], seed), left, extra)
+        lengths, left = zip(*sizes, strict=True)
+        _check(model, make_texts(model.config, lengths, seed), left, extra)
 
     check()
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16, torch.float64], ids=str)
 def test_dtypes(dtype, config, stock_and_fast):
-    _check_random(stock_and_fast("BertModel", config, dtype, invariant=True).fast)
+    _check_orders(stock_and_fast("BertModel", config, dtype, invariant=True).fast)
 
 
+@pytest.mark.parametrize("config", ["gelu-2x4x12-eager", "gelu_new-2x2x64", "relu-3x3x5"], indirect=True)
 @pytest.mark.parametrize("class_name", _HEADS)
 def test_heads(class_name, config, stock_and_fast):
     # Poolers read column 0.
-    _check_random(stock_and_fast(class_name, config, invariant=True).fast, most_left=0)
+    _check_orders(stock_and_fast(class_name, config, invariant=True).fast, most_left=0)
 
 
+@pytest.mark.parametrize("config", ["gelu-1x2x32", "relu-3x3x5"], indirect=True)
 @pytest.mark.parametrize("pad_outputs", ["exact", "zero"])
 def test_computed_and_dropped_padding(pad_outputs, config, stock_and_fast):
     pair = stock_and_fast("BertModel", config, invariant=True, pad_outputs=pad_outputs)
-    _check_random(pair.fast)
+    _check_orders(pair.fast)
 
 
 def test_reduced_precisions(precision, config, stock_and_fast):
     if precision == "int8" and not cpu_dense.serves("int8"):
         pytest.skip("int8 is invariant by bertfast._cpu only")
     for class_name in ("BertModel", "BertForSequenceClassification"):
-        _check_random(stock_and_fast(class_name, config, precision=precision, invariant=True).fast, most_left=0)
+        _check_orders(stock_and_fast(class_name, config, precision=precision, invariant=True).fast, most_left=0)
 
 
+@pytest.mark.parametrize("config", ["gelu_new-2x2x64", "relu-3x3x5"], indirect=True)
 @pytest.mark.parametrize("class_name", ["BertModel", "BertForSequenceClassification"])
 def test_attention_by_torch(class_name, config, stock_and_fast, monkeypatch):
     """Where bertfast's own kernel does not compute it."""
     monkeypatch.setattr(cpu_kernels, "serves_attention", lambda qkv: False)
     for dtype in (torch.float32, torch.bfloat16):
-        _check_random(stock_and_fast(class_name, config, dtype, invariant=True).fast, most_left=0)
+        _check_orders(stock_and_fast(class_name, config, dtype, invariant=True).fast, most_left=0)
 
 
 def test_bfloat16_by_onednn(make_config, stock_and_fast, monkeypatch, precision):
     multiply_by("onednn", monkeypatch)
     pair = stock_and_fast("BertModel", make_config(), precision=precision, invariant=True)
     if precision == "bfloat16":
-        _check_random(pair.fast)
+        _check_orders(pair.fast)
         return
     with pytest.raises(InvarianceError, match="choose precision=None or 'bfloat16'"):
-        _check_random(pair.fast)
+        _check_orders(pair.fast)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("threads", [1, 2, 3])
-def test_sizes_of_a_real_model(threads, stock_and_fast):
+def test_sizes_of_a_real_model(stock_and_fast):
     from transformers import BertConfig
 
-    config = BertConfig(num_hidden_layers=2, num_labels=3)
-    for class_name in ("BertForSequenceClassification", "BertForMaskedLM"):
-        model = stock_and_fast(class_name, config, invariant=True).fast
-        for lengths in ([200, 3, 77, 1], [512], [65, 64, 63, 128, 5]):
-            _check(
-                model,
-                make_texts(config, lengths),
-                [0] * len(lengths),
-                extra=3 if max(lengths) < 500 else 0,
-                threads=threads,
-            )
+    config = BertConfig(num_hidden_layers=2, vocab_size=999)
+    model = stock_and_fast("BertForSequenceClassification", config, invariant=True).fast
+    texts = make_texts(config, [200, 3, 512, 1, 65, 64, 63, 128])
+    for threads in (1, 2, 3):
+        _check(model, texts, [0] * len(texts), threads=threads)
+
+
+@pytest.mark.slow
+def test_sizes_of_a_real_vocabulary(stock_and_fast):
+    from transformers import BertConfig
+
+    config = BertConfig(num_hidden_layers=1)
+    model = stock_and_fast("BertForMaskedLM", config, invariant=True).fast
+    texts = make_texts(config, [65, 3, 77, 1])
+    for threads in (1, 2, 3):
+        _check(model, texts, [0] * len(texts), extra=3, threads=threads)
 
 
 @pytest.mark.parametrize("class_name", _HEADS)
@@ -131,9 +172,9 @@ def test_a_result_without_it_differs(stock_and_fast):
     """Else the tests above would show nothing."""
     from transformers import BertConfig
 
-    model = stock_and_fast("BertForSequenceClassification", BertConfig(num_hidden_layers=1)).fast
+    model = stock_and_fast("BertForSequenceClassification", BertConfig(num_hidden_layers=1, vocab_size=999)).fast
     with pytest.raises(AssertionError):
-        _check(model, make_texts(model.config, [9, 30, 2, 70]), [0] * 4, 0)
+        _check(model, make_texts(model.config, [9, 30, 2, 70]), [0] * 4)
 
 
 @pytest.fixture
@@ -144,13 +185,13 @@ def path(stock_and_fast, make_config, tmp_path):
 
 @pytest.mark.parametrize("class_name", ["BertForSequenceClassification", "AutoModelForSequenceClassification"])
 def test_loaded_with_it(class_name, path):
-    _check_random(getattr(bertfast, class_name).from_pretrained(path, invariant=True).eval(), 3, most_left=0)
+    _check_orders(getattr(bertfast, class_name).from_pretrained(path, invariant=True).eval(), most_left=0)
 
 
 @pytest.mark.parametrize("copied", [copy.deepcopy, lambda model: pickle.loads(pickle.dumps(model))])
 def test_copies_keep_it(copied, path):
     model = bertfast.BertForSequenceClassification.from_pretrained(path, invariant=True).eval()
-    _check_random(copied(model), 3, most_left=0)
+    _check_orders(copied(model), most_left=0)
 
 
 def test_restore_and_accelerate_put_heads_back(path):
@@ -168,7 +209,7 @@ def test_loading_around_it_without_options_keeps_it(path):
     """What holds an accelerated encoder already keeps its options, and so its heads."""
     model = bertfast.BertForSequenceClassification.from_pretrained(path, invariant=True).eval()
     accelerate_loaded(nn.ModuleList([model]), {})
-    _check_random(model, 3, most_left=0)
+    _check_orders(model, most_left=0)
     assert type(model.classifier) is not nn.Linear
 
 
