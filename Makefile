@@ -72,8 +72,8 @@ test: $(VENV)/.ready ## All tests on the newest transformers, then test-tf4
 test-tf4: ## All tests that transformers matters to, on 4.57.6
 	@test -f $(VENV_TF4)/.ready || echo "==> Making $(VENV_TF4), for transformers 4.57.6"
 	@if $(MAKE) --no-print-directory $(VENV_TF4)/.ready >'$(TF4_LOG)' 2>&1; then \
-	  echo "==> All tests but those of kernels, ops and dense layers, transformers 4.57.6"; \
-	  $(VENV_TF4)/bin/python -m pytest --ignore tests/kernels --ignore tests/cpu_kernels --ignore tests/ops --ignore tests/linear --ignore tests/kernel_benchmarks $(PYTEST_ARGS); \
+	  echo "==> All tests but those of builds, kernels, ops and dense layers, transformers 4.57.6"; \
+	  $(VENV_TF4)/bin/python -m pytest --ignore tests/build --ignore tests/kernels --ignore tests/cpu_kernels --ignore tests/ops --ignore tests/linear --ignore tests/kernel_benchmarks $(PYTEST_ARGS); \
 	else \
 	  echo "SKIPPED: the tests on transformers 4.57.6; $(VENV_TF4) could not be installed:"; \
 	  tail -n 8 '$(TF4_LOG)' | cut -c 1-300 | sed 's/^/  /'; \
