@@ -6,6 +6,7 @@ import os
 import resource
 import signal
 import stat
+from contextlib import contextmanager
 
 import pytest
 
@@ -17,14 +18,17 @@ def _write(path, text="new"):
         partial.write_text(text)
 
 
-@pytest.fixture
-def full_disk():
+# No fixture: pytest, whose own output may be a file, would report the test before it ends.
+@contextmanager
+def _full_disk():
     """No file may grow by a byte, as on a full disk; empty ones can still be made."""
     before, handler = resource.getrlimit(resource.RLIMIT_FSIZE), signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, before[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
-    signal.signal(signal.SIGXFSZ, handler)
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
 
 
 def _half(path, ended):
@@ -140,7 +144,7 @@ def test_a_folder_that_cannot_be_written(place, name, message):
 
 
 @pytest.mark.parametrize("write", [try_file, try_folder, _write])
-def test_a_full_disk_is_told_and_nothing_stays(tmp_path, full_disk, write):
-    with pytest.raises(OSError, match="File too large"):
+def test_a_full_disk_is_told_and_nothing_stays(tmp_path, write):
+    with pytest.raises(OSError, match="File too large"), _full_disk():
         write(tmp_path / "a")
     assert _names(tmp_path) == []
